@@ -1,0 +1,30 @@
+"""Token buckets: a rate with a burst. A value type; time is an argument, in monotonic seconds."""
+
+
+cdef struct TokenBucket:
+    double tokens                   # 0 <= tokens <= burst
+    double updated                  # when `tokens` was right
+
+
+cdef inline void bucket_fill(TokenBucket *bucket, double burst, double now) noexcept nogil:
+    """Make the bucket full."""
+    bucket.tokens = burst
+    bucket.updated = now
+
+
+cdef inline bint bucket_take(TokenBucket *bucket, double rate, double burst, double now) noexcept nogil:
+    """Take one token, if there is one. A rate of 0 (tokens a second) limits nothing."""
+    if rate <= 0:
+        return True
+    if now > bucket.updated:
+        bucket.tokens = min(burst, bucket.tokens + (now - bucket.updated) * rate)
+        bucket.updated = now
+    if bucket.tokens < 1:
+        return False
+    bucket.tokens -= 1
+    return True
+
+
+cdef inline double bucket_wait(const TokenBucket *bucket, double rate) noexcept nogil:
+    """Return the seconds until the next token, as of the last look."""
+    return 0 if rate <= 0 or bucket.tokens >= 1 else (1 - bucket.tokens) / rate

@@ -1,0 +1,303 @@
+"""One WebSocket connection above picows; connection.pxd has the overview."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.math cimport INFINITY
+from picows.picows cimport WSFrame, WSTransport
+
+from .bucket cimport bucket_fill, bucket_take, bucket_wait
+from .clock cimport monotonic_seconds
+from .encode cimport close_frame, frame_of
+from .frames cimport Verdict, assemble, assembler_free, close_code_of
+from .hub cimport Hub
+from .outbox cimport Outbox
+from .types cimport NoResult
+from .wire cimport CloseCode, Opcode
+
+from .wire import CLOSE_REASONS
+
+cdef enum:
+    MAX_DROPS = 1000                # dropped messages within DROP_WINDOW that end the connection
+    DROP_WINDOW = 10                # seconds
+    TOLD_EVERY = 1                  # seconds between two rate_limited errors
+
+
+@cython.final
+cdef class Limits:
+    """Bounds of a connection, as keyword arguments; fields and units in connection.pxd."""
+
+    def __init__(self, **limits):
+        for name, value in limits.items():
+            setattr(self, name, value)
+
+
+cdef class Connection(Outbox):
+    """One WebSocket connection.
+
+    Args:
+        hub: gives it its slot and its timer.
+        limits: its bounds.
+    """
+
+    def __init__(self, Hub hub not None, Limits limits not None):
+        self.hub = hub
+        self.limits = limits
+        self.assembler.max_size = limits.frame_size
+        self.assembler.max_fragments = limits.fragments
+        self.queue.limit = limits.queue_size
+
+    def __dealloc__(self):
+        assembler_free(&self.assembler)
+
+    # Called by picows.
+
+    cpdef on_ws_connected(self, WSTransport transport):
+        cdef double now = monotonic_seconds()
+        self.open_outbox(transport)
+        self.slot = self.hub.attach(self)
+        self.state = STATE_OPEN
+        self.opened_at = self.received_at = self.drops_since = now
+        self.told_at = -INFINITY
+        bucket_fill(&self.bucket, max(1, self.limits.messages_per_second), now)
+        self.on_open(now)
+        self.arm()
+
+    cpdef on_ws_frame(self, WSTransport transport, WSFrame frame):
+        cdef double now
+        # picows goes on to deliver what is in its buffer after a close or an abort.
+        if self.state != STATE_OPEN and self.state != STATE_CLOSING:
+            return
+        if transport.is_close_frame_sent:           # picows has found a violation itself and is about to hang up
+            return
+        now = monotonic_seconds()
+        self.received_at = now
+        self.awaits_pong = False
+        self.bytes_in += frame.payload_size
+        try:
+            self.receive(frame, now)
+        except Exception as error:
+            self.on_failure(error)
+
+    cpdef on_ws_disconnected(self, WSTransport transport):
+        cdef object handshake = transport.close_handshake
+        if self.state == STATE_NEW or self.state == STATE_CLOSED:
+            return
+        self.state = STATE_CLOSED
+        if self.close_code == 0:
+            self.close_code = CloseCode.CLOSE_ABNORMAL
+            if handshake is not None and handshake.sent is not None:
+                self.close_code = handshake.sent.code
+        self.queue.shut = True
+        self.discard()
+        try:
+            self.on_closed()
+        finally:
+            self.hub.detach(self.slot)
+            assembler_free(&self.assembler)
+            self.transport = None
+            self._write = None
+
+    # Inbound.
+
+    cdef bint take(self, double now) except -1:
+        """Take a token for one message; without one it counts as dropped."""
+        if bucket_take(&self.bucket, self.limits.messages_per_second, self.limits.messages_per_second, now):
+            return True
+        self.drop(now)
+        return False
+
+    cdef NoResult drop(self, double now) except NoResult.EXC:
+        """Count a dropped message; tell the peer once in a while; end a connection that does not stop."""
+        self.dropped += 1
+        if now - self.drops_since > DROP_WINDOW:
+            self.drops = 0
+            self.drops_since = now
+        self.drops += 1
+        if self.drops >= MAX_DROPS:
+            return self.close(CloseCode.CLOSE_RATE_LIMITED)
+        if now - self.told_at >= TOLD_EVERY:
+            self.told_at = now
+            self.on_rate_limited(bucket_wait(&self.bucket, self.limits.messages_per_second))
+        return NoResult.OK
+
+    cdef NoResult receive(self, WSFrame frame, double now) except NoResult.EXC:
+        """Take one frame."""
+        cdef int verdict = assemble(&self.assembler, frame.msg_type, frame.fin, frame.rsv1 or frame.rsv2 or frame.rsv3,
+                                    frame.payload_ptr, frame.payload_size)
+        if self.state == STATE_CLOSING:
+            if verdict == Verdict.FRAME_CLOSE:
+                self.transport.underlying_transport.close()
+            return NoResult.OK
+        if verdict == Verdict.FRAME_TEXT or verdict == Verdict.FRAME_BINARY:
+            self.messages_in += 1
+            if self.take(now):
+                if verdict == Verdict.FRAME_TEXT:
+                    self.on_text(self.assembler.message, self.assembler.message_size, now)
+                else:
+                    self.on_binary(self.assembler.message, self.assembler.message_size, now)
+            if self.assembler.data.capacity:
+                assembler_free(&self.assembler)
+        elif verdict == Verdict.FRAME_MORE:
+            # It can't be left out of its message, which the assembler bounds: it just costs.
+            self.take(now)
+        elif verdict == Verdict.FRAME_PING:
+            if self.take(now):
+                self.send(frame_of(Opcode.OP_PONG, PyBytes_FromStringAndSize(frame.payload_ptr, frame.payload_size)))
+        elif verdict == Verdict.FRAME_PONG:
+            self.take(now)
+        elif verdict == Verdict.FRAME_CLOSE:
+            self.receive_close(now)
+        else:
+            self.close(-verdict)
+        return NoResult.OK
+
+    cdef NoResult receive_close(self, double now) except NoResult.EXC:
+        """Answer the peer's CLOSE with its own code and hang up (RFC 6455, 5.5.1 and 7.1.1)."""
+        cdef int code = close_code_of(self.assembler.message, self.assembler.message_size)
+        if code < 0:
+            return self.close(-code)
+        self.closed_by_peer = True
+        self.close_code = code
+        if self.queue.blocked:
+            self.discard()
+        self.send(close_frame(CloseCode.CLOSE_NORMAL if code == CloseCode.CLOSE_NO_STATUS else code, ""))
+        self.queue.shut = True
+        self.state = STATE_CLOSING
+        self.close_deadline = now + self.limits.close_timeout
+        self.flush()
+        self.transport.underlying_transport.close()
+        return self.arm()
+
+    # Closing and timers.
+
+    cdef NoResult close(self, int code) except NoResult.EXC:
+        """Start the closing handshake: CLOSE behind this turn's data, but ahead of a backlog.
+
+        The socket is closed when the peer answers, and cut when it has not after `close_timeout`.
+        """
+        if self.state != STATE_OPEN:
+            return NoResult.OK
+        self.close_code = code
+        if self.queue.blocked:
+            self.discard()
+        self.urgent_limit = 0xFFFFFFFF      # whatever waits in the transport, the CLOSE goes behind it
+        self.send(close_frame(code, CLOSE_REASONS[code]))
+        self.queue.shut = True
+        self.queue.overflowed = False
+        self.state = STATE_CLOSING
+        self.close_deadline = monotonic_seconds() + self.limits.close_timeout
+        return self.arm()
+
+    cdef NoResult on_overflow(self) except NoResult.EXC:
+        """The queue is over its bound: what waits is lost to this peer, and it is told so by the code."""
+        self.queue.overflowed = False
+        self.queue.blocked = True           # so that the CLOSE does not wait behind anything
+        return self.close(CloseCode.CLOSE_SLOW_CONSUMER)
+
+    cdef NoResult arm(self) except NoResult.EXC:
+        """Set the connection's one timer to whatever comes first."""
+        cdef double deadline
+        if self.state == STATE_CLOSING:
+            deadline = self.close_deadline
+        elif self.state == STATE_OPEN:
+            deadline = self.own_deadline()
+            if self.awaits_pong:
+                deadline = min(deadline, self.pinged_at + self.limits.ping_timeout)
+            elif self.limits.ping_interval:
+                deadline = min(deadline, self.received_at + self.limits.ping_interval)
+        else:
+            return NoResult.OK
+        if deadline < INFINITY:
+            self.hub.wheel.set_timer(self.slot, deadline)
+        else:
+            self.hub.wheel.clear_timer(self.slot)
+        return NoResult.OK
+
+    cdef NoResult on_timer(self, double now) except NoResult.EXC:
+        """Do what is due. Traffic does not move the timer: it may fire early, and is then set anew."""
+        if self.state == STATE_CLOSING:
+            if now >= self.close_deadline:
+                self.transport.underlying_transport.abort()
+                return NoResult.OK
+        elif self.state == STATE_OPEN:
+            self.on_due(now)
+            if self.state != STATE_OPEN:
+                return NoResult.OK
+            if self.awaits_pong:
+                if now >= self.pinged_at + self.limits.ping_timeout:
+                    return self.close(CloseCode.CLOSE_PING_TIMEOUT)
+            elif self.limits.ping_interval and now >= self.received_at + self.limits.ping_interval:
+                self.awaits_pong = True
+                self.pinged_at = now
+                self.send(frame_of(Opcode.OP_PING, b""))
+        return self.arm()
+
+    # For the subclass.
+
+    cdef NoResult on_open(self, double now) except NoResult.EXC:
+        """The handshake is done."""
+        return NoResult.OK
+
+    cdef NoResult on_text(self, const char *text, Py_ssize_t size, double now) except NoResult.EXC:
+        """A text message has come; its bytes are gone when this returns."""
+        return NoResult.OK
+
+    cdef NoResult on_binary(self, const char *data, Py_ssize_t size, double now) except NoResult.EXC:
+        """A binary message has come, which nobody has negotiated."""
+        return self.close(CloseCode.CLOSE_UNSUPPORTED_DATA)
+
+    cdef NoResult on_rate_limited(self, double retry_after) except NoResult.EXC:
+        """Messages are being dropped; called once a second at most."""
+        return NoResult.OK
+
+    cdef NoResult on_failure(self, object error) except NoResult.EXC:
+        """Handling a frame raised."""
+        return self.close(CloseCode.CLOSE_INTERNAL)
+
+    cdef NoResult on_closed(self) except NoResult.EXC:
+        """The connection is gone; the slot is still valid."""
+        return NoResult.OK
+
+    cdef double on_due(self, double now) except? -1:
+        """Do what the subclass has to do by `now`."""
+        return 0
+
+    cdef double own_deadline(self) noexcept:
+        """Return when on_due() wants to be called; INFINITY: never."""
+        return INFINITY
+
+    # For the server.
+
+    def disconnect(self, int code):
+        """Start the closing handshake with a CloseCode; nothing happens when it has begun."""
+        self.close(code)
+
+    def abort(self):
+        """Cut the connection."""
+        if self.transport is not None:
+            self.transport.underlying_transport.abort()
+
+    @property
+    def number(self):
+        """The connection's slot: unique among those that are open."""
+        return self.slot
+
+    @property
+    def messages_out(self):
+        """Messages accepted for sending."""
+        return self.queue.messages_out
+
+    @property
+    def bytes_out(self):
+        """Bytes accepted for sending, frame headers included."""
+        return self.queue.bytes_out
+
+    @property
+    def queued_bytes(self):
+        """Bytes that wait for the peer to read on."""
+        return self.queue.bytes
+
+    @property
+    def age(self):
+        """Seconds since the handshake."""
+        return monotonic_seconds() - self.opened_at

@@ -1,0 +1,213 @@
+"""The hub; hub.pxd has the overview."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcmp, memset
+
+from .bitset cimport SlotCursor, SlotSet, slotset_next, slotset_start
+from .encode cimport frame_of_publication
+from .index cimport Filter, Index, Posting, Probe
+from .outbox cimport OutQueue, Outbox, Turn, queue_push
+from .publication cimport MetricMask, Publication, publication_of
+from .types cimport NoResult, slot_t
+from .wheel cimport TimerWheel
+
+from .wire import CHANNEL_NAMES
+
+
+@cython.final
+cdef class Hub:
+    """Connections, their subscriptions, and what is published to them.
+
+    Args:
+        schedule: called with a function that must run at the end of this turn of the event loop (call_soon).
+        now: monotonic seconds.
+        tick: resolution of the connections' timers, in seconds.
+        names: distinct names of metrics, severities, types and statuses that subscriptions may use at a time.
+    """
+
+    def __init__(self, schedule, double now, *, double tick=0.05, Py_ssize_t names=65536):
+        self.index = Index(names)
+        self.wheel = TimerWheel(tick, now)
+        self.turn = Turn(schedule)
+        self._outboxes = []
+        self._free = []
+        self._frames = []
+        self._more_frames = {}
+
+    def __dealloc__(self):
+        free(self._queues)
+        free(self._marks)
+
+    cdef NoResult reserve(self, Py_ssize_t capacity) except NoResult.EXC:
+        cdef void *memory
+        capacity = max(capacity, self._capacity * 2, 64)
+        memory = realloc(self._queues, capacity * sizeof(OutQueue *))
+        if memory == NULL:
+            raise MemoryError
+        self._queues = <OutQueue **>memory
+        memory = realloc(self._marks, capacity * sizeof(uint64_t))
+        if memory == NULL:
+            raise MemoryError
+        self._marks = <uint64_t *>memory
+        memset(self._marks + self._capacity, 0, (capacity - self._capacity) * sizeof(uint64_t))
+        self._capacity = capacity
+        return NoResult.OK
+
+    cdef slot_t attach(self, Outbox outbox) except? 0xFFFFFFFF:
+        """Give a connection its slot, the lowest that is known to be free."""
+        cdef slot_t slot
+        if self._free:
+            slot = self._free.pop()
+            self._outboxes[slot] = outbox
+        else:
+            slot = <slot_t>len(self._outboxes)
+            if slot >= self._capacity:
+                self.reserve(<Py_ssize_t>slot + 1)
+            self._outboxes.append(outbox)
+        self._queues[slot] = &outbox.queue
+        outbox.turn = self.turn
+        return slot
+
+    cdef NoResult detach(self, slot_t slot) except NoResult.EXC:
+        """Take a connection's slot back; its subscriptions must be gone."""
+        self.wheel.clear_timer(slot)
+        self._queues[slot] = NULL
+        self._outboxes[slot] = None
+        self._free.append(slot)
+        return NoResult.OK
+
+    cdef bytes frame_for(self, Publication publication, const MetricMask *mask):
+        """Return the frame of a projection of the publication at hand, encoded at the first call."""
+        cdef Py_ssize_t i, known = len(self._frames)
+        for i in range(known):
+            if memcmp(&self._masks[i], mask, sizeof(MetricMask)) == 0:
+                return <bytes>self._frames[i]
+        if known < SEARCHED_VARIANTS:
+            frame = frame_of_publication(publication, mask)
+            self._masks[known] = mask[0]
+            self._frames.append(frame)
+            return frame
+        key = PyBytes_FromStringAndSize(<const char *>mask, sizeof(MetricMask))
+        frame = self._more_frames.get(key)
+        if frame is None:
+            frame = self._more_frames[key] = frame_of_publication(publication, mask)
+        return frame
+
+    cdef uint64_t deliver(self, Publication publication, Posting posting, const Probe *probe,
+                          bint mark, bint skip) except? 0xFFFFFFFFFFFFFFFF:
+        """Queue the publication for the posting's connections; return how many subscriptions matched.
+
+        mark: note who got it; skip: leave out who is noted.
+        """
+        cdef uint64_t matched = 0, reached, total = 0
+        cdef uint32_t i, terms
+        cdef MetricMask mask
+        cdef bytes frame
+        cdef Py_ssize_t size
+        cdef SlotCursor cursor
+        cdef slot_t slot = 0
+        cdef SlotSet *slots
+        cdef OutQueue *queue
+        for i in range(posting.count):
+            terms = self.index.matches(<Filter>posting.groups[i].filter, probe, &mask)
+            if terms == 0:
+                continue
+            frame = self.frame_for(publication, &mask)
+            size = PyBytes_GET_SIZE(frame)
+            slots = &posting.groups[i].slots
+            slotset_start(slots, &cursor)
+            reached = 0
+            while slotset_next(slots, &cursor, &slot):
+                if mark:
+                    self._marks[slot] = self._publication
+                elif skip and self._marks[slot] == self._publication:
+                    continue
+                reached += 1
+                queue = self._queues[slot]
+                if queue.shut or queue.overflowed:
+                    continue
+                queue_push(queue, <PyObject *>frame, size)
+                if queue.limit and queue.bytes > queue.limit:
+                    # Much in one turn is no sign of a slow reader: the kernel is asked first.
+                    if not queue.blocked:
+                        (<Outbox>queue.owner).flush()
+                    if queue.bytes <= queue.limit:
+                        continue
+                    queue.overflowed = True
+                elif queue.blocked:
+                    continue
+                if not queue.dirty:
+                    queue.dirty = True
+                    self.turn.add(<Outbox>queue.owner)
+            matched += reached * terms
+            total += reached
+            self.counters[publication.channel].bytes += reached * size
+        self.counters[publication.channel].deliveries += total
+        return matched
+
+    cdef uint64_t publish_publication(self, Publication publication) except? 0xFFFFFFFFFFFFFFFF:
+        """Queue a publication for everybody who is subscribed to it; return how many subscriptions matched."""
+        cdef Probe probe
+        cdef uint64_t matched = 0
+        cdef bint shadowed = False
+        cdef Posting posting = None
+        cdef ChannelCounters *counters = &self.counters[publication.channel]
+        counters.publications += 1
+        self.index.prepare(publication, &probe)
+        self._publication += 1
+        try:
+            if publication.device is not None:
+                posting = self.index.find(publication.channel, publication.device)
+            if posting is not None:
+                shadowed = posting.shadowed > 0
+                matched += self.deliver(publication, posting, &probe, shadowed, False)
+            matched += self.deliver(publication, self.index.find_all(publication.channel), &probe, False, shadowed)
+        finally:
+            self._frames.clear()
+            self._more_frames.clear()
+        counters.matched += matched
+        return matched
+
+    def publish(self, message):
+        """Queue a data message for everybody who is subscribed to it.
+
+        Args:
+            message: a data message (protocol.md, section 3); what is missing and can be known is filled in.
+
+        Returns:
+            How many subscriptions matched.
+
+        Raises:
+            PublicationError: the message is none; it has the wire's code.
+        """
+        return self.publish_publication(publication_of(message))
+
+    def advance(self, double now):
+        """Let the timers fire that are due at `now` (monotonic seconds)."""
+        cdef int64_t slot = self.wheel.pop_due(now)
+        while slot >= 0:
+            outbox = self._outboxes[slot]
+            if outbox is not None:
+                (<Outbox>outbox).on_timer(now)
+            slot = self.wheel.pop_due(now)
+
+    def connections(self):
+        """Return the connections that are attached."""
+        return [outbox for outbox in self._outboxes if outbox is not None]
+
+    def stats(self):
+        """Return the hub's counters by channel."""
+        return {
+            name: {
+                "publications": self.counters[channel].publications,
+                "matched": self.counters[channel].matched,
+                "deliveries": self.counters[channel].deliveries,
+                "bytes": self.counters[channel].bytes,
+                "received": self.counters[channel].received,
+            }
+            for channel, name in CHANNEL_NAMES.items()
+        }

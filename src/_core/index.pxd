@@ -1,0 +1,122 @@
+"""Which connections get which publication: postings by channel and device, grouped by filter.
+
+    (channel, device) -> Posting  [ filter A | {slot, slot, ...} ]      one group a distinct filter
+                                  [ filter B | {slot}            ]
+    (channel, all)    -> Posting  [ filter C | {slot, slot, ...} ]
+
+A filter is asked once a publication, however many connections share it; all that is done for a connection is
+to walk over its slot. A connection stands at most once in a posting. One that has subscriptions to a device
+and to all devices stands in both, under a filter at the device that includes what it asked of all devices;
+`shadowed` counts those, so that only such publications pay for keeping them apart.
+
+A filter is a bag of terms: the terms of the subscriptions that a connection has there. A publication matches
+when one term does; what it is projected to is the union over the terms that do. Terms and filters are
+interned, counted, and gone with their last user, names likewise.
+"""
+from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t, uint64_t
+
+from .bitset cimport SlotSet
+from .publication cimport MetricMask, Publication
+from .types cimport NoResult, slot_t
+
+cimport cython
+
+
+@cython.final
+cdef class Names:
+    """Interned names with small numbers, counted by their users."""
+    cdef:
+        readonly Py_ssize_t limit
+        dict _numbers                   # name -> number
+        list _names                     # number -> name, None: free
+        list _users                     # number -> count
+        list _free
+
+    cdef Py_ssize_t acquire(self, str name) except -2
+    cdef NoResult release(self, Py_ssize_t number) except NoResult.EXC
+    cdef Py_ssize_t find(self, str name) noexcept
+
+
+# One subscription's conditions apart from devices. Immutable.
+@cython.final
+cdef class Term:
+    cdef:
+        object key
+        readonly Py_ssize_t users
+        int channel
+        # Sorted numbers of the names asked for; NULL: any. `first`: metrics, severities or statuses;
+        # `second`: alert types.
+        uint32_t *first
+        uint32_t first_count
+        uint32_t *second
+        uint32_t second_count
+
+
+@cython.final
+cdef class Filter:
+    cdef:
+        object key
+        readonly Py_ssize_t users
+        list terms                      # distinct
+        list counts                     # how many subscriptions have it
+        Term only                       # the one term of a one-term filter (nearly all), else None
+        uint32_t only_count
+
+
+cdef struct Group:
+    PyObject *filter                    # a Filter; owned through the index's table
+    SlotSet slots
+
+
+@cython.final
+cdef class Posting:
+    cdef:
+        Group *groups                   # sorted by address of the filter
+        uint32_t count
+        uint32_t capacity
+        uint32_t shadowed               # slots here that stand under "all devices" too
+
+    cdef uint32_t position(self, Filter filter) noexcept
+    cdef NoResult add(self, Filter filter, slot_t slot) except NoResult.EXC
+    cdef NoResult remove(self, Filter filter, slot_t slot) except NoResult.EXC
+
+
+# What of a publication the filters look at, worked out once.
+cdef struct Probe:
+    int channel
+    Py_ssize_t metrics                  # of the publication; 0 for events
+    MetricMask all
+    uint32_t first                      # events: numbers of its names + 1, 0: nobody asks for that name
+    uint32_t second
+
+
+@cython.final
+cdef class Index:
+    cdef:
+        readonly Names names
+        readonly Py_ssize_t entries     # slots in all postings together
+        list _devices                   # channel -> dict: device -> Posting
+        list _all                       # channel -> Posting
+        dict _terms
+        dict _filters
+        # Where a name stands in the publication at hand: valid where `_stamps` has the current probe's number.
+        uint32_t *_positions
+        uint64_t *_stamps
+        Py_ssize_t _positions_size
+        uint64_t _probe
+
+    cdef Posting find(self, int channel, object device)
+    cdef Posting find_all(self, int channel)
+    cdef Term acquire_term(self, int channel, tuple first, tuple second)
+    cdef NoResult release_names(self, Term term) except NoResult.EXC
+    cdef NoResult release_term(self, Term term) except NoResult.EXC
+    cdef Filter acquire_filter(self, list terms)
+    cdef NoResult release_filter(self, Filter filter) except NoResult.EXC
+    cdef NoResult add(self, int channel, object device, Filter filter, slot_t slot) except NoResult.EXC
+    cdef NoResult remove(self, int channel, object device, Filter filter, slot_t slot) except NoResult.EXC
+    cdef NoResult shadow(self, int channel, object device, int by) except NoResult.EXC
+    cdef NoResult reserve_positions(self) except NoResult.EXC
+    cdef NoResult prepare(self, Publication publication, Probe *probe) except NoResult.EXC
+    cdef bint term_matches(self, Term term, const Probe *probe, MetricMask *mask) noexcept
+    cdef uint32_t matches(self, Filter filter, const Probe *probe, MetricMask *mask) noexcept

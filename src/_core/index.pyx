@@ -1,0 +1,396 @@
+"""The subscription index; index.pxd has the overview."""
+
+cimport cython
+from cpython.dict cimport PyDict_GetItem
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memmove, memset
+
+from .bitset cimport SlotSet, slotset_add, slotset_bytes, slotset_clear, slotset_discard
+from .publication cimport MASK_WORDS, MetricMask, Publication
+from .types cimport NoResult, slot_t
+from .wire cimport Channel
+
+from .wire import CHANNEL_NAMES
+
+
+class TooManyNames(Exception):
+    """The bound on interned names is reached."""
+
+
+@cython.final
+cdef class Names:
+    """Interned names.
+
+    Args:
+        limit: distinct names at a time.
+    """
+
+    def __cinit__(self, Py_ssize_t limit=65536):
+        self.limit = limit
+        self._numbers = {}
+        self._names = []
+        self._users = []
+        self._free = []
+
+    cdef Py_ssize_t acquire(self, str name) except -2:
+        """Return the name's number, counting one more user; TooManyNames at the bound."""
+        cdef Py_ssize_t number = self.find(name)
+        if number >= 0:
+            self._users[number] += 1
+            return number
+        if len(self._numbers) >= self.limit:
+            raise TooManyNames
+        if self._free:
+            number = self._free.pop()
+            self._names[number] = name
+            self._users[number] = 1
+        else:
+            number = len(self._names)
+            self._names.append(name)
+            self._users.append(1)
+        self._numbers[name] = number
+        return number
+
+    cdef NoResult release(self, Py_ssize_t number) except NoResult.EXC:
+        """Count one user less; the last one takes the name with it."""
+        self._users[number] -= 1
+        if self._users[number] == 0:
+            del self._numbers[self._names[number]]
+            self._names[number] = None
+            self._free.append(number)
+        return NoResult.OK
+
+    cdef Py_ssize_t find(self, str name) noexcept:
+        """Return the name's number, or -1."""
+        cdef PyObject *number = PyDict_GetItem(self._numbers, name)
+        return -1 if number == NULL else <Py_ssize_t><object>number
+
+    def __len__(self):
+        return len(self._numbers)
+
+
+cdef uint32_t *numbers_of(Names names, tuple values) except? NULL:
+    """Return the interned numbers of names in an array of the caller's; all or none are acquired."""
+    cdef Py_ssize_t done = 0
+    cdef uint32_t *numbers = <uint32_t *>malloc(len(values) * sizeof(uint32_t))
+    if numbers == NULL:
+        raise MemoryError
+    try:
+        for name in values:
+            numbers[done] = <uint32_t>names.acquire(name)
+            done += 1
+    except BaseException:
+        while done:
+            done -= 1
+            names.release(numbers[done])
+        free(numbers)
+        raise
+    return numbers
+
+
+@cython.final
+cdef class Term:
+    """One subscription's conditions apart from devices; fields in index.pxd."""
+
+    def __dealloc__(self):
+        free(self.first)
+        free(self.second)
+
+
+@cython.final
+cdef class Filter:
+    """The terms of a connection at one posting; fields in index.pxd."""
+
+
+@cython.final
+cdef class Posting:
+    """The groups of one (channel, device); fields in index.pxd."""
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        for i in range(self.count):
+            slotset_clear(&self.groups[i].slots)
+            Py_DECREF(<object>self.groups[i].filter)
+        free(self.groups)
+
+    cdef uint32_t position(self, Filter filter) noexcept:
+        """Return where the filter's group is or belongs."""
+        cdef uint32_t low = 0, high = self.count, middle
+        while low < high:
+            middle = (low + high) >> 1
+            if <uintptr_t>self.groups[middle].filter < <uintptr_t><void *>filter:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    cdef NoResult add(self, Filter filter, slot_t slot) except NoResult.EXC:
+        cdef uint32_t at = self.position(filter)
+        cdef uint32_t capacity
+        cdef Group *groups
+        if at == self.count or self.groups[at].filter != <PyObject *>filter:
+            if self.count == self.capacity:
+                capacity = 1 if self.capacity == 0 else self.capacity + (self.capacity >> 1) + 1
+                groups = <Group *>realloc(self.groups, capacity * sizeof(Group))
+                if groups == NULL:
+                    raise MemoryError
+                self.groups = groups
+                self.capacity = capacity
+            memmove(self.groups + at + 1, self.groups + at, (self.count - at) * sizeof(Group))
+            memset(self.groups + at, 0, sizeof(Group))
+            self.groups[at].filter = <PyObject *>filter
+            Py_INCREF(filter)
+            self.count += 1
+        slotset_add(&self.groups[at].slots, slot)
+        return NoResult.OK
+
+    cdef NoResult remove(self, Filter filter, slot_t slot) except NoResult.EXC:
+        cdef uint32_t at = self.position(filter)
+        cdef Group *groups
+        if at == self.count or self.groups[at].filter != <PyObject *>filter:
+            return NoResult.OK
+        slotset_discard(&self.groups[at].slots, slot)
+        if self.groups[at].slots.count == 0:
+            slotset_clear(&self.groups[at].slots)
+            self.count -= 1
+            memmove(self.groups + at, self.groups + at + 1, (self.count - at) * sizeof(Group))
+            Py_DECREF(filter)
+            if self.capacity > 4 and self.count * 4 < self.capacity:
+                groups = <Group *>realloc(self.groups, self.count * 2 * sizeof(Group))
+                if groups != NULL or self.count == 0:
+                    self.groups = groups
+                    self.capacity = self.count * 2
+        return NoResult.OK
+
+
+cdef inline bint holds(const uint32_t *numbers, uint32_t count, uint32_t number) noexcept nogil:
+    """Say whether one of a handful of numbers is `number`."""
+    cdef uint32_t i
+    for i in range(count):
+        if numbers[i] == number:
+            return True
+    return False
+
+
+@cython.final
+cdef class Index:
+    """The subscription index of a hub.
+
+    Args:
+        names: distinct names of metrics, severities, types and statuses that subscriptions may use at a time.
+    """
+
+    def __cinit__(self, Py_ssize_t names=65536):
+        self.names = Names(names)
+        self._devices = [{} for _ in CHANNEL_NAMES]
+        self._all = [Posting.__new__(Posting) for _ in CHANNEL_NAMES]
+        self._terms = {}
+        self._filters = {}
+
+    def __dealloc__(self):
+        free(self._positions)
+        free(self._stamps)
+
+    cdef Posting find(self, int channel, object device):
+        """Return the posting of a device (None: there is none), which callers must not keep."""
+        cdef PyObject *posting = PyDict_GetItem(<dict>self._devices[channel], device)
+        return None if posting == NULL else <Posting>posting
+
+    cdef Posting find_all(self, int channel):
+        """Return the posting of "all devices"."""
+        return <Posting>self._all[channel]
+
+    cdef Term acquire_term(self, int channel, tuple first, tuple second):
+        """Return the interned term, counting one more user; TooManyNames at the bound."""
+        key = (channel, first, second)
+        cdef Term term = self._terms.get(key)
+        if term is None:
+            term = Term.__new__(Term)
+            term.key = key
+            term.channel = channel
+            if first is not None:
+                term.first = numbers_of(self.names, first)
+                term.first_count = <uint32_t>len(first)
+            if second is not None:
+                try:
+                    term.second = numbers_of(self.names, second)
+                except BaseException:
+                    self.release_names(term)
+                    raise
+                term.second_count = <uint32_t>len(second)
+            self._terms[key] = term
+        term.users += 1
+        return term
+
+    cdef NoResult release_names(self, Term term) except NoResult.EXC:
+        cdef uint32_t i
+        for i in range(term.first_count):
+            self.names.release(term.first[i])
+        for i in range(term.second_count):
+            self.names.release(term.second[i])
+        return NoResult.OK
+
+    cdef NoResult release_term(self, Term term) except NoResult.EXC:
+        """Count one user less; the last one takes the term and its names with it."""
+        term.users -= 1
+        if term.users == 0:
+            del self._terms[term.key]
+            self.release_names(term)
+        return NoResult.OK
+
+    cdef Filter acquire_filter(self, list terms):
+        """Return the interned filter of a list of terms (repeats count), counting one more user."""
+        cdef Filter filter
+        cdef Term term
+        cdef dict counts
+        if len(terms) == 1:
+            key = terms[0]
+        else:
+            counts = {}
+            for term in terms:
+                counts[term] = counts.get(term, 0) + 1
+            key = frozenset(counts.items())
+        filter = self._filters.get(key)
+        if filter is None:
+            filter = Filter.__new__(Filter)
+            filter.key = key
+            if len(terms) == 1:
+                filter.terms = terms[:]
+                filter.counts = [1]
+            else:
+                filter.terms = list(counts)
+                filter.counts = list(counts.values())
+            if len(filter.terms) == 1:
+                filter.only = <Term>filter.terms[0]
+                filter.only_count = filter.counts[0]
+            for term in filter.terms:
+                term.users += 1
+            self._filters[key] = filter
+        filter.users += 1
+        return filter
+
+    cdef NoResult release_filter(self, Filter filter) except NoResult.EXC:
+        """Count one user less; the last one takes the filter with it."""
+        cdef Term term
+        filter.users -= 1
+        if filter.users == 0:
+            del self._filters[filter.key]
+            for term in filter.terms:
+                self.release_term(term)
+        return NoResult.OK
+
+    cdef NoResult add(self, int channel, object device, Filter filter, slot_t slot) except NoResult.EXC:
+        """Post a slot; device None: all devices. The slot must not stand there already."""
+        cdef Posting posting = self.find_all(channel) if device is None else self.find(channel, device)
+        if posting is None:
+            posting = Posting.__new__(Posting)
+            (<dict>self._devices[channel])[device] = posting
+        posting.add(filter, slot)
+        self.entries += 1
+        return NoResult.OK
+
+    cdef NoResult remove(self, int channel, object device, Filter filter, slot_t slot) except NoResult.EXC:
+        """Take back what add() did, with the same arguments."""
+        cdef Posting posting = self.find_all(channel) if device is None else self.find(channel, device)
+        posting.remove(filter, slot)
+        self.entries -= 1
+        if posting.count == 0 and device is not None:
+            del (<dict>self._devices[channel])[device]
+        return NoResult.OK
+
+    cdef NoResult shadow(self, int channel, object device, int by) except NoResult.EXC:
+        """Count a slot at a device that stands under "all devices" too (by 1), or no longer does (by -1)."""
+        cdef Posting posting = self.find(channel, device)
+        if posting is not None:
+            posting.shadowed += by
+        return NoResult.OK
+
+    cdef NoResult reserve_positions(self) except NoResult.EXC:
+        cdef Py_ssize_t size = len(self.names._names)
+        cdef void *memory
+        if size <= self._positions_size:
+            return NoResult.OK
+        size += 256
+        memory = realloc(self._positions, size * sizeof(uint32_t))
+        if memory == NULL:
+            raise MemoryError
+        self._positions = <uint32_t *>memory
+        memory = realloc(self._stamps, size * sizeof(uint64_t))
+        if memory == NULL:
+            raise MemoryError
+        self._stamps = <uint64_t *>memory
+        memset(self._stamps + self._positions_size, 0, (size - self._positions_size) * sizeof(uint64_t))
+        self._positions_size = size
+        return NoResult.OK
+
+    cdef NoResult prepare(self, Publication publication, Probe *probe) except NoResult.EXC:
+        """Work out what filters will look at; matches() is about the last prepared publication."""
+        cdef Py_ssize_t i, number
+        memset(probe, 0, sizeof(Probe))
+        probe.channel = publication.channel
+        probe.metrics = publication.count
+        for i in range(publication.count >> 6):
+            probe.all.words[i] = ~<uint64_t>0
+        if publication.count & 63:
+            probe.all.words[publication.count >> 6] = ((<uint64_t>1) << (publication.count & 63)) - 1
+        if not self.names._numbers:
+            return NoResult.OK
+        if publication.count == 0:
+            probe.first = <uint32_t>(self.names.find(publication.first) + 1)
+            if publication.second is not None:
+                probe.second = <uint32_t>(self.names.find(publication.second) + 1)
+            return NoResult.OK
+        self.reserve_positions()
+        self._probe += 1
+        for i in range(publication.count):
+            number = self.names.find(<str>publication.names[i])
+            if number >= 0:
+                self._positions[number] = <uint32_t>i
+                self._stamps[number] = self._probe
+        return NoResult.OK
+
+    cdef bint term_matches(self, Term term, const Probe *probe, MetricMask *mask) noexcept:
+        """Say whether one term matches; its metrics are added to the mask."""
+        cdef uint32_t i, position
+        cdef bint any_metric = False
+        if probe.metrics == 0:
+            if term.first != NULL and not (probe.first and holds(term.first, term.first_count, probe.first - 1)):
+                return False
+            return term.second == NULL or (probe.second and holds(term.second, term.second_count, probe.second - 1))
+        if term.first == NULL:
+            mask[0] = probe.all
+            return True
+        for i in range(term.first_count):
+            if self._stamps != NULL and self._stamps[term.first[i]] == self._probe:
+                position = self._positions[term.first[i]]
+                mask.words[position >> 6] |= (<uint64_t>1) << (position & 63)
+                any_metric = True
+        return any_metric
+
+    cdef uint32_t matches(self, Filter filter, const Probe *probe, MetricMask *mask) noexcept:
+        """Return how many of a connection's subscriptions match; `mask` is what it gets of a publication of values."""
+        cdef uint32_t total = 0
+        cdef Py_ssize_t i
+        memset(mask, 0, sizeof(MetricMask))
+        if filter.only is not None:
+            return filter.only_count if self.term_matches(filter.only, probe, mask) else 0
+        for i in range(len(filter.terms)):
+            if self.term_matches(<Term>filter.terms[i], probe, mask):
+                total += <uint32_t>filter.counts[i]
+        return total
+
+    def stats(self):
+        """Return the sizes of the index's tables and the bytes that its postings own."""
+        cdef Posting posting
+        cdef Py_ssize_t nbytes = 0
+        cdef uint32_t i
+        for table in self._devices:
+            for posting in (<dict>table).values():
+                nbytes += sizeof(Posting) + posting.capacity * sizeof(Group)
+                for i in range(posting.count):
+                    nbytes += slotset_bytes(&posting.groups[i].slots)
+        return {"entries": self.entries, "devices": sum([len(table) for table in self._devices]),
+                "names": len(self.names), "terms": len(self._terms), "filters": len(self._filters), "bytes": nbytes}

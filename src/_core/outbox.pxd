@@ -1,0 +1,96 @@
+"""The outbound half of a connection: shared frames, one write a turn of the event loop, a bounded queue.
+
+    publish ─► queue_push() ─► [ frame | frame | frame ]        references; a frame is shared by its receivers
+                                  │  end of the turn: Turn.flush()
+                                  ▼
+                      sendmsg() on the socket itself ──► kernel
+                                  │  what the kernel refused
+                                  ▼
+                      transport.write() ─► blocked, until resume_writing()
+
+While the transport holds anything the connection is blocked: data waits in the queue, where it can be counted
+and bounded. Answers, pongs and closes do not wait behind it, they go straight to the transport.
+"""
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from picows.picows cimport WSListener, WSTransport
+
+from .buffer cimport ByteBuffer
+from .types cimport NoResult
+
+cimport cython
+
+
+cdef struct OutQueue:
+    PyObject **frames               # frames[head:tail] wait; the queue owns a reference to each
+    uint32_t head
+    uint32_t tail
+    uint32_t capacity
+    # dirty: in the turn's list. blocked: the transport holds bytes. shut: takes nothing more. overflowed: the
+    # bound on `bytes` was crossed, the flush will say so.
+    uint8_t dirty
+    uint8_t blocked
+    uint8_t shut
+    uint8_t overflowed
+    uint64_t bytes                  # of frames[head:tail]
+    uint64_t limit                  # bound on `bytes`; 0: none
+    uint64_t messages_out           # data messages and answers accepted for sending
+    uint64_t bytes_out              # the same in bytes, headers included
+    PyObject *owner                 # the Outbox (borrowed: it owns this struct)
+
+
+cdef NoResult queue_make_room(OutQueue *queue) except NoResult.EXC
+
+
+cdef inline NoResult queue_push(OutQueue *queue, PyObject *frame, Py_ssize_t size) except NoResult.EXC:
+    """Append a frame (a bytes object of `size` bytes); the caller looks at the flags first."""
+    if queue.tail == queue.capacity:
+        queue_make_room(queue)
+    queue.frames[queue.tail] = frame
+    Py_INCREF(<object>frame)
+    queue.tail += 1
+    queue.bytes += size
+    queue.messages_out += 1
+    queue.bytes_out += size
+    return NoResult.OK
+
+
+# Connections with something to write at the end of this turn.
+@cython.final
+cdef class Turn:
+    cdef:
+        object _schedule                # called with flush, once a turn
+        list _dirty
+        bint _scheduled
+        # The frames of the last connection that was flushed and their bytes in one piece, made when a second
+        # connection has the same ones: connections that share the whole turn share one buffer.
+        list _run
+        ByteBuffer _run_bytes
+        # Counters
+        readonly uint64_t flushes
+        readonly uint64_t writes
+        readonly uint64_t refused       # writes that the kernel did not take whole
+
+    cdef NoResult add(self, Outbox outbox) except NoResult.EXC
+    cdef bint shares_run(self, OutQueue *queue) except -1
+
+
+cdef class Outbox(WSListener):
+    cdef:
+        WSTransport transport           # None before the handshake is done and after the connection has ended
+        object _write                   # the transport's write()
+        Turn turn
+        OutQueue queue
+        uint64_t urgent_limit           # bytes that answers may pile up to in the transport
+
+    cdef NoResult open_outbox(self, WSTransport transport) except NoResult.EXC
+    cdef NoResult send(self, bytes frame) except NoResult.EXC
+    cdef NoResult mark(self) except NoResult.EXC
+    cdef Py_ssize_t send_some(self) except -2
+    cdef NoResult write_all(self) except NoResult.EXC
+    cdef NoResult flush(self) except NoResult.EXC
+    cdef void discard(self) noexcept
+    # For the inbound half.
+    cdef NoResult on_overflow(self) except NoResult.EXC
+    cdef NoResult on_timer(self, double now) except NoResult.EXC

@@ -1,0 +1,280 @@
+"""The outbound half of a connection; outbox.pxd has the overview."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy, memmove, memset
+from picows.picows cimport WSListener, WSTransport
+
+from .buffer cimport buffer_append, buffer_free
+from .types cimport NoResult
+
+cdef extern from "<sys/socket.h>" nogil:
+    ctypedef unsigned int socklen_t
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+    struct msghdr:
+        iovec *msg_iov
+        size_t msg_iovlen
+    ssize_t sendmsg(int socket, const msghdr *message, int flags)
+    ssize_t socket_send "send"(int socket, const void *data, size_t size, int flags)
+    enum:
+        MSG_DONTWAIT
+        MSG_NOSIGNAL
+
+cdef enum:
+    MAX_VECTORS = 64                # frames handed to one sendmsg()
+    FIRST_CAPACITY = 8
+    KEPT_CAPACITY = 64              # a queue that grew beyond is freed when it is empty
+    MAX_SHARED_RUN = 1 << 18        # bytes
+    TLS_BUFFER = 1 << 16            # bytes that the TLS transport may hold before the connection is blocked
+
+
+cdef NoResult queue_make_room(OutQueue *queue) except NoResult.EXC:
+    """Make room for one more frame: by moving to the front where that frees half, else by growing."""
+    cdef uint32_t count = queue.tail - queue.head
+    cdef uint32_t capacity
+    cdef PyObject **frames
+    if queue.head >= queue.capacity // 2 and queue.head:
+        memmove(queue.frames, queue.frames + queue.head, count * sizeof(PyObject *))
+        queue.head = 0
+        queue.tail = count
+        return NoResult.OK
+    capacity = max(<uint32_t>FIRST_CAPACITY, queue.capacity * 2)
+    frames = <PyObject **>realloc(queue.frames, capacity * sizeof(PyObject *))
+    if frames == NULL:
+        raise MemoryError
+    queue.frames = frames
+    queue.capacity = capacity
+    return NoResult.OK
+
+
+cdef void queue_clear(OutQueue *queue) noexcept:
+    """Let go of every frame; a large array too."""
+    while queue.head < queue.tail:
+        queue.head += 1
+        Py_DECREF(<object>queue.frames[queue.head - 1])
+    queue.head = queue.tail = 0
+    queue.bytes = 0
+    if queue.capacity > KEPT_CAPACITY:
+        free(queue.frames)
+        queue.frames = NULL
+        queue.capacity = 0
+
+
+cdef Py_ssize_t queue_advance(OutQueue *queue, Py_ssize_t sent) noexcept:
+    """Drop the frames that `sent` bytes cover; return how many bytes of the next one they reach into."""
+    cdef Py_ssize_t size
+    while queue.head < queue.tail:
+        size = PyBytes_GET_SIZE(<object>queue.frames[queue.head])
+        if sent < size:
+            return sent
+        sent -= size
+        queue.bytes -= size
+        queue.head += 1
+        Py_DECREF(<object>queue.frames[queue.head - 1])
+    queue_clear(queue)
+    return 0
+
+
+@cython.final
+cdef class Turn:
+    """The connections that have something to write at the end of this turn of the event loop.
+
+    Args:
+        schedule: called with `flush` when the first one is marked, e.g. the loop's call_soon.
+    """
+
+    def __init__(self, schedule):
+        self._schedule = schedule
+        self._dirty = []
+        self._run = []
+
+    def __dealloc__(self):
+        buffer_free(&self._run_bytes)
+
+    cdef NoResult add(self, Outbox outbox) except NoResult.EXC:
+        self._dirty.append(outbox)
+        if not self._scheduled:
+            self._scheduled = True
+            self._schedule(self.flush)
+        return NoResult.OK
+
+    cdef bint shares_run(self, OutQueue *queue) except -1:
+        """Say whether the queue's frames are those of the last connection; their bytes are in `_run_bytes` then."""
+        cdef Py_ssize_t count = queue.tail - queue.head
+        cdef Py_ssize_t i
+        cdef PyObject **frames = queue.frames + queue.head
+        if count < 2 or queue.bytes > MAX_SHARED_RUN:
+            return False
+        if len(self._run) == count:
+            for i in range(count):
+                if <PyObject *>self._run[i] != frames[i]:
+                    break
+            else:
+                if self._run_bytes.size == 0:
+                    for i in range(count):
+                        buffer_append(&self._run_bytes, PyBytes_AS_STRING(<object>frames[i]),
+                                      PyBytes_GET_SIZE(<object>frames[i]))
+                return True
+        self._run = [<object>frames[i] for i in range(count)]
+        self._run_bytes.size = 0
+        return False
+
+    def flush(self):
+        """Write what this turn has gathered; called by the event loop."""
+        cdef list dirty = self._dirty
+        cdef Outbox outbox
+        self._dirty = []
+        self._scheduled = False
+        self.flushes += 1
+        for outbox in dirty:
+            outbox.queue.dirty = False
+            outbox.flush()
+        self._run = []
+        buffer_free(&self._run_bytes)
+
+
+cdef class Outbox(WSListener):
+    """The outbound half of a connection; Session is the other."""
+
+    def __cinit__(self):
+        self.queue.owner = <PyObject *>self
+        self.urgent_limit = 1 << 16
+
+    def __dealloc__(self):
+        queue_clear(&self.queue)
+        free(self.queue.frames)
+
+    cdef NoResult open_outbox(self, WSTransport transport) except NoResult.EXC:
+        """Start writing to a transport that has just finished its handshake."""
+        self.transport = transport
+        self._write = transport.underlying_transport.write
+        # With a high-water mark of 0 the transport's pause and resume say exactly whether it holds bytes.
+        # (A TLS transport would pause before the first byte: its mark is higher.)
+        transport.underlying_transport.set_write_buffer_limits(high=TLS_BUFFER if transport.is_secure else 0, low=0)
+        return NoResult.OK
+
+    cdef NoResult mark(self) except NoResult.EXC:
+        """Have the queue written at the end of the turn."""
+        if not self.queue.dirty:
+            self.queue.dirty = True
+            self.turn.add(self)
+        return NoResult.OK
+
+    cdef NoResult send(self, bytes frame) except NoResult.EXC:
+        """Send an answer, ping, pong or close: in order with this turn's data, but never behind a backlog.
+
+        A peer that makes the server answer and does not read the answers is a slow consumer like any other.
+        """
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(frame)
+        if self.transport is None or self.queue.shut or self.transport.is_close_frame_sent:
+            return NoResult.OK
+        if not self.queue.blocked:
+            queue_push(&self.queue, <PyObject *>frame, size)
+            return self.mark()
+        if <uint64_t>self.transport.underlying_transport.get_write_buffer_size() > self.urgent_limit:
+            self.queue.overflowed = True
+            return self.mark()
+        self.queue.messages_out += 1
+        self.queue.bytes_out += size
+        self._write(frame)
+        return NoResult.OK
+
+    cdef Py_ssize_t send_some(self) except -2:
+        """Offer the queue's next frames to the kernel; return the bytes it took, -1 when the socket is broken."""
+        cdef OutQueue *queue = &self.queue
+        cdef iovec vectors[MAX_VECTORS]
+        cdef msghdr message
+        cdef uint32_t i, count = min(queue.tail - queue.head, <uint32_t>MAX_VECTORS)
+        cdef Py_ssize_t sent
+        self.turn.writes += 1
+        if count > 1 and self.turn.shares_run(queue):
+            sent = socket_send(self.transport._socket, self.turn._run_bytes.data, self.turn._run_bytes.size,
+                               MSG_DONTWAIT | MSG_NOSIGNAL)
+        elif count == 1:
+            sent = socket_send(self.transport._socket, PyBytes_AS_STRING(<object>queue.frames[queue.head]),
+                               PyBytes_GET_SIZE(<object>queue.frames[queue.head]), MSG_DONTWAIT | MSG_NOSIGNAL)
+        else:
+            for i in range(count):
+                vectors[i].iov_base = PyBytes_AS_STRING(<object>queue.frames[queue.head + i])
+                vectors[i].iov_len = PyBytes_GET_SIZE(<object>queue.frames[queue.head + i])
+            memset(&message, 0, sizeof(message))
+            message.msg_iov = vectors
+            message.msg_iovlen = count
+            sent = sendmsg(self.transport._socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if sent >= 0:
+            return sent
+        return 0 if errno == EAGAIN or errno == EINTR else -1
+
+    cdef NoResult flush(self) except NoResult.EXC:
+        """Write the queue as far as the kernel takes it; what it refuses goes to the transport.
+
+        Called at the end of a turn and when the transport has drained.
+        """
+        cdef OutQueue *queue = &self.queue
+        cdef Py_ssize_t sent, offset
+        cdef bytes first
+        if self.transport is None:
+            queue_clear(queue)
+            return NoResult.OK
+        if queue.overflowed and not queue.shut:
+            return self.on_overflow()
+        while queue.head < queue.tail and not queue.blocked:
+            if self.transport.is_secure:
+                self.write_all()
+                continue
+            sent = self.send_some()
+            if sent < 0:
+                queue_clear(queue)
+                queue.shut = True
+                self.transport.underlying_transport.abort()
+                return NoResult.OK
+            offset = queue_advance(queue, sent)
+            if queue.head < queue.tail:
+                self.turn.refused += 1
+                first = <bytes>queue.frames[queue.head]
+                queue_advance(queue, PyBytes_GET_SIZE(first))
+                self._write(first[offset:] if offset else first)
+        return NoResult.OK
+
+    cdef NoResult write_all(self) except NoResult.EXC:
+        """Hand the whole queue to a TLS transport in one piece, so that it becomes one record."""
+        cdef OutQueue *queue = &self.queue
+        cdef bytes joined = PyBytes_FromStringAndSize(NULL, queue.bytes)
+        cdef char *target = PyBytes_AS_STRING(joined)
+        cdef uint32_t i
+        for i in range(queue.head, queue.tail):
+            memcpy(target, PyBytes_AS_STRING(<object>queue.frames[i]), PyBytes_GET_SIZE(<object>queue.frames[i]))
+            target += PyBytes_GET_SIZE(<object>queue.frames[i])
+        queue_clear(queue)
+        self.turn.writes += 1
+        self._write(joined)
+        return NoResult.OK
+
+    cdef void discard(self) noexcept:
+        """Let go of everything that waits."""
+        queue_clear(&self.queue)
+
+    cpdef pause_writing(self):
+        self.queue.blocked = True
+
+    cpdef resume_writing(self):
+        self.queue.blocked = False
+        if self.queue.head < self.queue.tail or self.queue.overflowed:
+            self.flush()
+
+    cdef NoResult on_overflow(self) except NoResult.EXC:
+        """The queue is over its bound; Session closes the connection."""
+        self.queue.overflowed = False
+        self.discard()
+        return NoResult.OK
+
+    cdef NoResult on_timer(self, double now) except NoResult.EXC:
+        """The connection's timer has come; Session knows what for."""
+        return NoResult.OK

@@ -1,0 +1,41 @@
+"""A data message on its way to the subscribers: checked, completed, and serialised at most once.
+
+A publication of values (telemetry, system) is a list of metrics, so that each projection is put together from
+the same serialised pieces; one of an event (alerts, devices) is a document that goes out whole.
+"""
+from libc.stdint cimport uint64_t
+
+cimport cython
+
+
+cdef enum:
+    MAX_METRICS = 256               # metrics a publication
+    MASK_WORDS = 4
+
+
+# Which of a publication's metrics: bit i is its i-th metric.
+cdef struct MetricMask:
+    uint64_t words[MASK_WORDS]
+
+
+@cython.final
+cdef class Publication:
+    cdef:
+        readonly int channel
+        readonly object device          # canonical id; None: no device (a platform-wide alert, the system)
+        object device_as_given          # what the message shows (protocol.md, section 3)
+        # Values: parallel lists, `count` long; `pieces` holds b'"name":{...}', None until first asked for.
+        readonly Py_ssize_t count
+        list names
+        list values
+        list pieces
+        object timestamp                # system: of the whole message
+        # Events: the document, and what its filters look at (alerts: severity, type; devices: status).
+        dict document
+        readonly str first
+        readonly str second
+
+    cdef bytes piece(self, Py_ssize_t i)
+
+
+cdef Publication publication_of(object message)

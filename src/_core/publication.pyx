@@ -1,0 +1,209 @@
+"""Data messages: what may be published, and its normal form (protocol.md, section 3)."""
+
+cimport cython
+from cpython.dict cimport PyDict_GetItem, PyDict_Next
+from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+
+from .clock cimport iso_now
+from .scope cimport canonical_device
+from .wire cimport Channel, ErrorCode
+
+from time import time_ns
+
+from orjson import dumps
+
+from .wire import CHANNEL_NAMES, MESSAGE_TYPES
+from .wire import ErrorCode as ErrorCodes
+
+cdef enum:
+    MAX_NAME_BYTES = 128            # a metric, severity, alert type or status
+
+cdef dict CHANNEL_OF_TYPE = {name: number for number, name in MESSAGE_TYPES.items()}
+cdef dict NAME_OF_CHANNEL = CHANNEL_NAMES
+cdef dict TYPE_OF_CHANNEL = MESSAGE_TYPES
+
+# Alerts without an id are numbered from the time at which the process started, in microseconds: rising, whole
+# numbers below 2**53 (JavaScript reads them), and not used again after a restart.
+cdef object next_alert_id = time_ns() // 1000
+
+
+class PublicationError(ValueError):
+    """A data message can't be published.
+
+    Attributes:
+        code: the wire's ErrorCode.
+    """
+
+    def __init__(self, code, message):
+        self.code = ErrorCodes(code)
+        super().__init__(message)
+
+
+cdef inline object fail(str text):
+    """Raise for a message of the wrong form."""
+    raise PublicationError(ErrorCode.INVALID_MESSAGE, text)
+
+
+cdef inline bint is_name(object value) noexcept:
+    """Say whether a value can name a metric, severity, alert type or status."""
+    cdef Py_ssize_t size = 0
+    if type(value) is not str:
+        return False
+    try:
+        PyUnicode_AsUTF8AndSize(value, &size)
+    except UnicodeEncodeError:
+        return False
+    return 0 < size <= MAX_NAME_BYTES
+
+
+cdef object completed_metric(object value):
+    """Return a metric's object with the three documented fields; a bare scalar becomes its `value`."""
+    if type(value) is dict:
+        if "value" not in <dict>value:
+            fail("a metric has no value")
+        if "timestamp" in <dict>value and "unit" in <dict>value:
+            return value
+        completed = {"value": (<dict>value)["value"], "unit": None, "timestamp": None}
+        completed.update(<dict>value)
+        if completed["timestamp"] is None:
+            completed["timestamp"] = iso_now()
+        return completed
+    if isinstance(value, (list, tuple, dict)):
+        fail("a metric is an object or a single value")
+    return {"value": value, "unit": None, "timestamp": iso_now()}
+
+
+cdef object take_metrics(Publication self, object metrics, bint complete):
+    """Fill the parallel lists from the message's metrics."""
+    cdef Py_ssize_t position = 0
+    cdef PyObject *name
+    cdef PyObject *value
+    if type(metrics) is not dict or not <dict>metrics:
+        fail("telemetry and metrics are objects with at least one entry")
+    self.count = len(<dict>metrics)
+    if self.count > MAX_METRICS:
+        fail(f"a message has at most {MAX_METRICS} metrics")
+    self.names = []
+    self.values = []
+    while PyDict_Next(<dict>metrics, &position, &name, &value):
+        if not is_name(<object>name):
+            fail(f"the name of a metric is a string of 1 to {MAX_NAME_BYTES} bytes")
+        self.names.append(<object>name)
+        self.values.append(completed_metric(<object>value) if complete else <object>value)
+    self.pieces = [None] * self.count
+
+
+cdef str event_name(dict document, str key, bint required):
+    """Return the name that a filter looks at, or None when it may be and is absent."""
+    value = document.get(key)
+    if value is None and not required:
+        return None
+    if not is_name(value):
+        fail(f"{key} is a string of 1 to {MAX_NAME_BYTES} bytes")
+    return value
+
+
+cdef object take_alert(Publication self, dict message):
+    """Put an alert's document together: the documented fields in their order, then what else it has."""
+    global next_alert_id
+    cdef dict document = {"type": None, "channel": None, "alert_id": message.get("alert_id"),
+                          "device_id": self.device_as_given, "severity": None, "title": None, "message": None,
+                          "timestamp": None, "metadata": None}
+    document.update(message)
+    self.first = event_name(document, "severity", True)
+    self.second = event_name(document, "alert_type", False)
+    if document["alert_id"] is None:
+        next_alert_id += 1
+        document["alert_id"] = next_alert_id
+    if document["title"] is None:
+        name = self.second if self.second is not None else f"{self.first} alert"
+        document["title"] = name.replace("_", " ").capitalize()
+    if document["message"] is None:
+        document["message"] = document["title"]
+    self.document = document
+
+
+cdef object take_status(Publication self, dict message):
+    """Put a status change's document together: exactly the documented fields."""
+    cdef dict document = {"type": None, "channel": None, "device_id": self.device_as_given, "old_status": None,
+                          "new_status": None, "timestamp": None, "reason": None, "metadata": None}
+    for key in document:
+        if key in message:
+            document[key] = message[key]
+    self.first = event_name(document, "new_status", True)
+    event_name(document, "old_status", False)
+    self.document = document
+
+
+cdef Publication publication_of(object message):
+    """Return the publication of a data message; PublicationError when it is none.
+
+    The message is not changed and not kept, its metrics' objects are (until the publication is gone).
+    """
+    cdef Publication self = Publication.__new__(Publication)
+    cdef PyObject *number
+    cdef dict given
+    if type(message) is not dict:
+        try:
+            message = dict(message)
+        except (TypeError, ValueError):
+            fail("a message is an object")
+    given = <dict>message
+    kind = given.get("type")
+    number = PyDict_GetItem(CHANNEL_OF_TYPE, kind) if type(kind) is str else NULL
+    if number == NULL:
+        raise PublicationError(ErrorCode.UNKNOWN_TYPE if kind is not None else ErrorCode.MISSING_TYPE,
+                               f"type is one of {', '.join(CHANNEL_OF_TYPE)}")
+    self.channel = <int><object>number
+    channel = given.get("channel")
+    if channel is not None and channel != NAME_OF_CHANNEL[self.channel]:
+        raise PublicationError(ErrorCode.UNKNOWN_CHANNEL, "type and channel do not belong together")
+    self.device_as_given = given.get("device_id")
+    if self.channel != Channel.SYSTEM and (self.device_as_given is not None or self.channel != Channel.ALERTS):
+        self.device = canonical_device(self.device_as_given)
+        if self.device is None:
+            fail("device_id is an integer of 64 bits or a string of 1 to 64 bytes")
+    if self.channel == Channel.TELEMETRY:
+        take_metrics(self, given.get("telemetry"), True)
+        return self
+    if self.channel == Channel.SYSTEM:
+        take_metrics(self, given.get("metrics"), False)
+        self.timestamp = given.get("timestamp")
+        if self.timestamp is None:
+            self.timestamp = iso_now()
+        return self
+    if self.channel == Channel.ALERTS:
+        take_alert(self, given)
+    else:
+        take_status(self, given)
+    self.document["type"] = kind
+    self.document["channel"] = NAME_OF_CHANNEL[self.channel]
+    if self.document["timestamp"] is None:
+        self.document["timestamp"] = iso_now()
+    if self.document["metadata"] is None:
+        self.document["metadata"] = {}
+    return self
+
+
+@cython.final
+cdef class Publication:
+    """A data message in its normal form; fields in publication.pxd."""
+
+    cdef bytes piece(self, Py_ssize_t i):
+        """Return b'"name":value' of the i-th metric, serialised at the first call."""
+        cdef bytes text = <bytes>self.pieces[i]
+        if text is None:
+            try:
+                text = dumps({self.names[i]: self.values[i]})
+            except TypeError as error:
+                raise PublicationError(ErrorCode.INVALID_MESSAGE, f"not JSON: {error}") from None
+            text = text[1:len(text) - 1]
+            self.pieces[i] = text
+        return text
+
+
+def channel_of(message):
+    """Return the wire Channel that a data message's `type` belongs to, or None (for permission checks)."""
+    cdef object kind = message.get("type")
+    return CHANNEL_OF_TYPE.get(kind) if type(kind) is str else None

@@ -1,0 +1,55 @@
+"""The subscriptions of one connection, and how they stand in the index (protocol.md, section 3).
+
+A subscription is known by its channel and the devices that were asked for; the token's scope is applied on
+top. What it comes down to:
+
+    by_device[channel]   device -> [subscriptions that cover it by name, after the scope]
+    everywhere[channel]  [subscriptions that cover all devices]
+    posted[channel]      device -> Filter that the connection stands under in the index (None: all devices)
+
+Invariant: posted[d] is the filter over by_device[d] + everywhere for every d in by_device, and posted[None]
+that over `everywhere`, if there is any.
+"""
+from .commands cimport Selection
+from .index cimport Filter, Index, Term
+from .scope cimport Grant
+from .types cimport NoResult, slot_t
+
+cimport cython
+
+
+@cython.final
+cdef class Subscription:
+    cdef:
+        readonly int channel
+        readonly frozenset asked        # canonical ids; None: all devices
+        Term term
+        bint implicit                   # made by the endpoint, not by the client
+
+
+@cython.final
+cdef class SubscriptionTable:
+    cdef:
+        Index index
+        slot_t slot
+        Grant grant
+        list _subscriptions             # channel -> list of Subscription
+        list _by_device
+        list _everywhere
+        list _posted
+        readonly Py_ssize_t count       # subscriptions
+        readonly Py_ssize_t devices     # device ids that they name, in all
+
+    cdef Subscription subscribe(self, int channel, Selection selection, bint implicit)
+    cdef bint unsubscribe(self, int channel, frozenset devices) except -1
+    cdef Py_ssize_t cost_of(self, int channel, frozenset asked, Py_ssize_t *replaced) except -1
+    cdef list apply_grant(self, Grant grant)
+    cdef NoResult clear(self) except NoResult.EXC
+    # The parts of the above.
+    cdef frozenset covered(self, Subscription subscription)
+    cdef NoResult enter(self, Subscription subscription, set touched) except NoResult.EXC
+    cdef NoResult leave(self, Subscription subscription, set touched) except NoResult.EXC
+    cdef NoResult end(self, Subscription subscription, set touched) except NoResult.EXC
+    cdef NoResult repost(self, int channel, set touched) except NoResult.EXC
+    cdef NoResult repost_device(self, int channel, object device) except NoResult.EXC
+    cdef NoResult repost_everywhere(self, int channel) except NoResult.EXC

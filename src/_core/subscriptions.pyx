@@ -1,0 +1,251 @@
+"""The subscriptions of one connection; subscriptions.pxd has the overview."""
+
+cimport cython
+
+from .commands cimport Selection
+from .index cimport Filter, Index, Term
+from .scope cimport Grant
+from .types cimport NoResult, slot_t
+from .wire cimport Channel
+
+from .wire import CHANNEL_NAMES
+
+
+@cython.final
+cdef class Subscription:
+    """One subscription; fields in subscriptions.pxd."""
+
+
+@cython.final
+cdef class SubscriptionTable:
+    """The subscriptions of one connection; made by its session."""
+
+    def __cinit__(self):
+        self._subscriptions = [[] for _ in CHANNEL_NAMES]
+        self._by_device = [{} for _ in CHANNEL_NAMES]
+        self._everywhere = [[] for _ in CHANNEL_NAMES]
+        self._posted = [{} for _ in CHANNEL_NAMES]
+
+    cdef frozenset covered(self, Subscription subscription):
+        """Return the devices that the subscription covers under the scope; None: all there are."""
+        if subscription.channel == Channel.SYSTEM:      # has no devices
+            return None
+        if subscription.asked is None:
+            return self.grant.devices
+        if self.grant.devices is None:
+            return subscription.asked
+        return subscription.asked & self.grant.devices
+
+    cdef NoResult enter(self, Subscription subscription, set touched) except NoResult.EXC:
+        """Put a subscription under what it covers; `touched` gathers what has to be posted anew."""
+        cdef frozenset devices = self.covered(subscription)
+        cdef dict by_device = <dict>self._by_device[subscription.channel]
+        if devices is None:
+            (<list>self._everywhere[subscription.channel]).append(subscription)
+            touched.add(None)
+            return NoResult.OK
+        for device in devices:
+            there = by_device.get(device)
+            if there is None:
+                by_device[device] = [subscription]
+            else:
+                (<list>there).append(subscription)
+            touched.add(device)
+        return NoResult.OK
+
+    cdef NoResult leave(self, Subscription subscription, set touched) except NoResult.EXC:
+        """Take a subscription from what it covers: the reverse of enter()."""
+        cdef frozenset devices = self.covered(subscription)
+        cdef dict by_device = <dict>self._by_device[subscription.channel]
+        if devices is None:
+            (<list>self._everywhere[subscription.channel]).remove(subscription)
+            touched.add(None)
+            return NoResult.OK
+        for device in devices:
+            there = <list>by_device[device]
+            there.remove(subscription)
+            if not there:
+                del by_device[device]
+            touched.add(device)
+        return NoResult.OK
+
+    cdef NoResult repost_device(self, int channel, object device) except NoResult.EXC:
+        """Make the index agree with what covers a device by name."""
+        cdef dict posted = <dict>self._posted[channel]
+        cdef Filter old = posted.get(device)
+        cdef Filter new = None
+        cdef Subscription subscription
+        cdef list there = (<dict>self._by_device[channel]).get(device)
+        cdef bint shadowed = None in posted
+        if there is not None:
+            new = self.index.acquire_filter(
+                [subscription.term for subscription in there + <list>self._everywhere[channel]])
+        if old is not None:
+            if old is not new:
+                if shadowed:
+                    self.index.shadow(channel, device, -1)
+                self.index.remove(channel, device, old, self.slot)
+                del posted[device]
+            self.index.release_filter(old)
+        if new is not None and old is not new:
+            self.index.add(channel, device, new, self.slot)
+            posted[device] = new
+            if shadowed:
+                self.index.shadow(channel, device, 1)
+        return NoResult.OK
+
+    cdef NoResult repost_everywhere(self, int channel) except NoResult.EXC:
+        """Make the index agree with what covers all devices; every named device's filter includes it."""
+        cdef dict posted = <dict>self._posted[channel]
+        cdef Filter old = posted.pop(None, None)
+        cdef Filter new = None
+        cdef Subscription subscription
+        cdef list everywhere = <list>self._everywhere[channel]
+        if everywhere:
+            new = self.index.acquire_filter([subscription.term for subscription in everywhere])
+        if old is not None:
+            self.index.remove(channel, None, old, self.slot)
+            self.index.release_filter(old)
+        if (old is None) != (new is None):
+            for device in posted:
+                self.index.shadow(channel, device, 1 if old is None else -1)
+        if new is not None:
+            self.index.add(channel, None, new, self.slot)
+            posted[None] = new
+        for device in list(posted):
+            if device is not None:
+                self.repost_device(channel, device)
+        return NoResult.OK
+
+    cdef NoResult repost(self, int channel, set touched) except NoResult.EXC:
+        """Make the index agree with what enter() and leave() have touched."""
+        if None in touched:
+            touched.discard(None)
+            self.repost_everywhere(channel)
+        for device in touched:
+            self.repost_device(channel, device)
+        return NoResult.OK
+
+    cdef NoResult end(self, Subscription subscription, set touched) except NoResult.EXC:
+        """Forget a subscription; the caller posts anew and then releases its term."""
+        self.leave(subscription, touched)
+        (<list>self._subscriptions[subscription.channel]).remove(subscription)
+        self.count -= 1
+        if subscription.asked is not None:
+            self.devices -= len(subscription.asked)
+        return NoResult.OK
+
+    cdef Py_ssize_t cost_of(self, int channel, frozenset asked, Py_ssize_t *replaced) except -1:
+        """Return how many device ids the subscriptions that (channel, asked) would replace have; count them."""
+        cdef Subscription subscription
+        cdef Py_ssize_t devices = 0
+        replaced[0] = 0
+        for subscription in <list>self._subscriptions[channel]:
+            if subscription.implicit or subscription.asked == asked:
+                replaced[0] += 1
+                devices += 0 if subscription.asked is None else len(subscription.asked)
+        return devices
+
+    cdef Subscription subscribe(self, int channel, Selection selection, bint implicit):
+        """Add a subscription in place of those with the same channel and devices, and of the implicit one.
+
+        The caller has checked the limits, and that the scope covers some of it. TooManyNames at the index's
+        bound, and then nothing has changed.
+        """
+        cdef Subscription subscription = Subscription.__new__(Subscription)
+        cdef Subscription other
+        cdef set touched = set()
+        cdef list ended = []
+        subscription.channel = channel
+        subscription.asked = selection.devices
+        subscription.implicit = implicit
+        subscription.term = self.index.acquire_term(channel, selection.first, selection.second)
+        for other in list(<list>self._subscriptions[channel]):
+            if other.implicit or other.asked == subscription.asked:
+                self.end(other, touched)
+                ended.append(other)
+        (<list>self._subscriptions[channel]).append(subscription)
+        self.count += 1
+        if subscription.asked is not None:
+            self.devices += len(subscription.asked)
+        self.enter(subscription, touched)
+        self.repost(channel, touched)
+        for other in ended:
+            self.index.release_term(other.term)
+        return subscription
+
+    cdef bint unsubscribe(self, int channel, frozenset devices) except -1:
+        """End all subscriptions of a channel, or take devices out of those that name them; say whether any did.
+
+        A subscription that is left without devices ends; those to all devices stay.
+        """
+        cdef Subscription subscription
+        cdef set touched = set()
+        cdef list ended = []
+        cdef bint found = False
+        for subscription in list(<list>self._subscriptions[channel]):
+            if devices is None:
+                self.end(subscription, touched)
+                ended.append(subscription)
+            elif subscription.asked is not None and not subscription.asked.isdisjoint(devices):
+                found = True
+                if subscription.asked <= devices:
+                    self.end(subscription, touched)
+                    ended.append(subscription)
+                else:
+                    self.leave(subscription, touched)
+                    self.devices -= len(subscription.asked)
+                    subscription.asked = subscription.asked - devices
+                    self.devices += len(subscription.asked)
+                    self.enter(subscription, touched)
+        self.repost(channel, touched)
+        for subscription in ended:
+            self.index.release_term(subscription.term)
+        return found or len(ended) > 0
+
+    cdef list apply_grant(self, Grant grant):
+        """Apply a new scope to what there is; return (channel, devices) of each subscription that it ends.
+
+        devices is None where the whole channel went or all devices had been asked for.
+        """
+        cdef Subscription subscription
+        cdef set touched
+        cdef list lost = []
+        cdef list ended = []
+        cdef list kept
+        cdef int channel
+        for channel in range(len(self._subscriptions)):
+            touched = set()
+            kept = []
+            for subscription in list(<list>self._subscriptions[channel]):
+                if not (grant.channels >> channel) & 1:
+                    self.end(subscription, touched)
+                    if not lost or lost[len(lost) - 1] != (channel, None):
+                        lost.append((channel, None))
+                elif channel != Channel.SYSTEM and grant.devices is not None and (
+                        not grant.devices if subscription.asked is None
+                        else grant.devices.isdisjoint(subscription.asked)):
+                    self.end(subscription, touched)
+                    lost.append((channel, subscription.asked))
+                else:
+                    self.leave(subscription, touched)
+                    kept.append(subscription)
+                    continue
+                ended.append(subscription)
+            previous, self.grant = self.grant, grant
+            for subscription in kept:
+                self.enter(subscription, touched)
+            self.repost(channel, touched)
+            self.grant = previous
+        self.grant = grant
+        for subscription in ended:
+            self.index.release_term(subscription.term)
+        return lost
+
+    cdef NoResult clear(self) except NoResult.EXC:
+        """End everything: the connection is gone."""
+        cdef int channel
+        for channel in range(len(self._subscriptions)):
+            if self._subscriptions[channel]:
+                self.unsubscribe(channel, None)
+        return NoResult.OK

@@ -1,0 +1,14 @@
+from typing import final
+
+@final
+class Selection:
+    devices: frozenset[int | str] | None
+    device_order: tuple[int | str, ...] | None
+    first: tuple[str, ...] | None
+    second: tuple[str, ...] | None
+
+def parse(text: bytes, *, max_depth: int = 16) -> tuple[dict[str, object], None] | tuple[None, int]: ...
+def item_sizes(text: bytes, max_items: int = 64) -> list[int] | None: ...
+def selection(
+    channel: int, message: dict[str, object]
+) -> tuple[frozenset[int | str] | None, tuple[str, ...] | None, tuple[str, ...] | None] | str: ...

@@ -1,0 +1,44 @@
+from typing import final
+
+from valtronics_fast._core.hub import Hub
+from valtronics_fast._core.outbox import Outbox
+
+@final
+class Limits:
+    messages_per_second: float
+    message_size: int
+    auth_size: int
+    frame_size: int
+    fragments: int
+    batch_items: int
+    subscriptions: int
+    device_ids: int
+    json_depth: int
+    queue_size: int
+    auth_attempts: int
+    auth_timeout: float
+    grace: float
+    renewal_notice: float
+    ping_interval: float
+    ping_timeout: float
+    close_timeout: float
+    def __init__(self, **limits: float) -> None: ...
+
+class Connection(Outbox):
+    close_code: int
+    messages_in: int
+    bytes_in: int
+    dropped: int
+    def __init__(self, hub: Hub, limits: Limits) -> None: ...
+    def disconnect(self, code: int) -> None: ...
+    def abort(self) -> None: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def messages_out(self) -> int: ...
+    @property
+    def bytes_out(self) -> int: ...
+    @property
+    def queued_bytes(self) -> int: ...
+    @property
+    def age(self) -> float: ...

@@ -1,0 +1,13 @@
+from typing import final
+
+VERDICTS: dict[int, str]
+
+@final
+class FrameAssembler:
+    def __init__(self, max_size: int = 0, max_fragments: int = 0) -> None: ...
+    def feed(
+        self, opcode: int, fin: bool, payload: bytes, reserved: bool = False
+    ) -> tuple[str | int, bytes | None]: ...
+
+def is_utf8(chunks: list[bytes]) -> bool: ...
+def close_code(payload: bytes) -> int: ...

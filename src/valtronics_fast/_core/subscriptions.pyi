@@ -1,0 +1,11 @@
+from typing import final
+
+@final
+class Subscription:
+    channel: int
+    asked: frozenset[int | str] | None
+
+@final
+class SubscriptionTable:
+    count: int
+    devices: int
