@@ -1,29 +1,21 @@
 """A client of the Valtronics WebSocket API; session.pxd has the overview."""
 
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.math cimport INFINITY, ceil
-from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 
-from .clock cimport iso_now, iso_timestamp, monotonic_seconds, wall_seconds
+from .client cimport Client
+from .clock cimport iso_now
 from .commands cimport Outline, Selection, command_of, decode, devices_of, id_of, outline, select, selection_filters
-from .connection cimport STATE_OPEN, Connection, Limits
-from .encode cimport frame_of_json
+from .connection cimport STATE_OPEN, Limits
 from .hub cimport Hub
 from .scope cimport Grant, canonical_device
 from .subscriptions cimport SubscriptionTable
 from .types cimport NoResult
-from .wire cimport Channel, CloseCode, Command, ErrorCode
+from .wire cimport Channel, Command, ErrorCode
 
 from .index import TooManyNames
 from .publication import PublicationError, channel_of
-from .wire import CHANNEL_NAMES, CHANNELS, ERROR_NAMES, ERROR_TEXTS
-
-cdef enum:
-    BACKLOG_MESSAGES = 64           # messages that may wait for a token's verification
-    BACKLOG_BYTES = 1 << 16
-    MAX_FAILURES = 3                # internal errors that end a connection
+from .wire import CHANNEL_NAMES, CHANNELS, ERROR_NAMES
 
 cdef dict NUMBER_OF_CHANNEL = CHANNELS
 cdef dict NAME_OF_CHANNEL = CHANNEL_NAMES
@@ -38,13 +30,13 @@ cdef class Batch:
 
 
 @cython.final
-cdef class Session(Connection):
+cdef class Session(Client):
     """A client's connection.
 
     Args:
         hub: where it subscribes.
         limits: its bounds.
-        host: the Python side (see `Host` in session.pyi).
+        host: the Python side (see `Host` in client.pyi).
         address: the client's, for logs.
         endpoint: the one Channel that the endpoint serves, -1: all.
         implicit: subscribe to that channel after authentication.
@@ -53,34 +45,21 @@ cdef class Session(Connection):
 
     def __init__(self, Hub hub not None, Limits limits not None, host, str address not None, *,
                  int endpoint=-1, bint implicit=True, Grant grant=None):
-        Connection.__init__(self, hub, limits)
-        self.host = host
-        self.address = address
-        self.endpoint = endpoint
+        Client.__init__(self, hub, limits, host, address, endpoint=endpoint, grant=grant)
         self.wants_implicit = implicit and endpoint >= 0
-        self.handshake_grant = grant
-        self.expires_at = INFINITY
-        self.backlog = []
 
     # From the connection.
 
     cdef NoResult on_open(self, double now) except NoResult.EXC:
-        cdef Grant grant = self.handshake_grant
         self.table = SubscriptionTable.__new__(SubscriptionTable)
         self.table.index = self.hub.index
         self.table.slot = self.slot
-        self.host.opened(self)
-        if grant is not None:
-            self.handshake_grant = None
-            self.accept(grant, None, False, True, now)
-        return NoResult.OK
+        return Client.on_open(self, now)
 
     cdef NoResult on_closed(self) except NoResult.EXC:
-        self.backlog = []
         self.batch = None
         self.table.clear()
-        self.host.closed(self)
-        return NoResult.OK
+        return Client.on_closed(self)
 
     cdef NoResult on_text(self, const char *text, Py_ssize_t size, double now) except NoResult.EXC:
         """Handle one message: cheap checks on the bytes first, then the decoded command."""
@@ -89,11 +68,7 @@ cdef class Session(Connection):
         cdef dict message
         cdef object id
         if self.authenticating:
-            if len(self.backlog) >= BACKLOG_MESSAGES or self.backlog_bytes + size > BACKLOG_BYTES:
-                return self.drop(now)
-            self.backlog.append(PyBytes_FromStringAndSize(text, size))
-            self.backlog_bytes += size
-            return NoResult.OK
+            return NoResult.OK if self.defer(text, size) else self.drop(now)
         outline(text, size, &sketch, NULL, 0)
         if self.limits.json_depth and sketch.depth > self.limits.json_depth:
             self.fail(ErrorCode.INVALID_MESSAGE, None, f"nested deeper than {self.limits.json_depth}")
@@ -115,42 +90,6 @@ cdef class Session(Connection):
         else:
             self.start_batch(message, id, text, size, now)
         return NoResult.OK
-
-    cdef NoResult on_rate_limited(self, double retry_after) except NoResult.EXC:
-        self.fail(ErrorCode.RATE_LIMITED, None, None, -1, retry_after)
-        return NoResult.OK
-
-    cdef NoResult on_failure(self, object error) except NoResult.EXC:
-        """A bug or a full memory: tell both sides; a connection on which it goes on is ended."""
-        self.host.failed(self, error)
-        self.failures += 1
-        if self.failures >= MAX_FAILURES:
-            return self.close(CloseCode.CLOSE_INTERNAL)
-        self.fail(ErrorCode.INTERNAL, None)
-        return NoResult.OK
-
-    cdef double own_deadline(self) noexcept:
-        if self.grant is None:
-            return self.opened_at + self.limits.auth_timeout if self.limits.auth_timeout else INFINITY
-        if self.expired:
-            return self.expires_at + self.limits.grace
-        if self.renews and not self.renewal_told:
-            return self.expires_at - self.limits.renewal_notice
-        return self.expires_at
-
-    cdef double on_due(self, double now) except? -1:
-        if self.grant is None:
-            if self.limits.auth_timeout and now >= self.opened_at + self.limits.auth_timeout:
-                self.close(CloseCode.CLOSE_AUTH_TIMEOUT)
-            return 0
-        if now >= self.expires_at:
-            self.expired = True
-            if now >= self.expires_at + self.limits.grace:
-                self.close(CloseCode.CLOSE_TOKEN_EXPIRED)
-        elif self.renews and not self.renewal_told and now >= self.expires_at - self.limits.renewal_notice:
-            self.renewal_told = True
-            self.answer({"type": "token_expiring", "expires_in": <int>ceil(self.expires_at - now)}, None)
-        return 0
 
     # Commands.
 
@@ -356,134 +295,35 @@ cdef class Session(Connection):
             self.answer({"type": "batch_response", "id": batch.id, "success": True, "results": batch.results}, None)
         return NoResult.OK
 
-    # Authentication.
+    # Authentication: what a token changes for the subscriptions.
 
-    cdef int authenticate(self, dict message, object id, double now) except -1:
-        """Have the token verified; its outcome is answered here or, when the key has to be fetched, later."""
-        cdef bint renews = message.get("renew") is True
-        outcome = self.host.authenticate(self, message.get("token"))
-        if outcome is None:
-            self.refuse(id, ErrorCode.INVALID_TOKEN, None)
-            return ErrorCode.INVALID_TOKEN
-        if isinstance(outcome, Grant):
-            self.accept(outcome, id, renews, False, now)
-            return ErrorCode.NO_ERROR
-        self.authenticating = True
-        self.auth_id = id
-        self.auth_renews = renews
-        self.host.wait(self, outcome)
-        return ErrorCode.NO_ERROR
+    cdef list on_grant(self, Grant grant):
+        """Apply a token's scope to what there is (protocol.md, section 2)."""
+        cdef list messages = []
+        if self.grant is None:
+            self.table.grant = grant
+            return messages
+        for channel, devices in self.table.apply_grant(grant):
+            message = {"type": "unsubscribed", "channel": NAME_OF_CHANNEL[channel], "reason": "permission_revoked"}
+            if devices is not None:
+                message["device_id"] = sorted(devices, key=str)
+            messages.append(message)
+        return messages
 
-    def verified(self, Grant grant):
-        """Go on after a verification that took its time; None: the token was refused."""
-        cdef double now = monotonic_seconds()
-        if self.state != STATE_OPEN or not self.authenticating:
-            return
-        self.authenticating = False
-        if grant is None:
-            self.refuse(self.auth_id, ErrorCode.INVALID_TOKEN, None)
-        else:
-            self.accept(grant, self.auth_id, self.auth_renews, False, now)
+    cdef NoResult on_authenticated(self) except NoResult.EXC:
+        """Subscribe by itself where the endpoint says so (protocol.md, section 1)."""
+        cdef bint in_scope = self.endpoint == Channel.SYSTEM or self.grant.devices is None or len(self.grant.devices) > 0
+        if self.wants_implicit and in_scope:
+            self.table.subscribe(self.endpoint, Selection.__new__(Selection), True)
+        return NoResult.OK
+
+    cdef NoResult resume(self, double now) except NoResult.EXC:
+        """Go on after a verification: first with the batch that it interrupted."""
         if self.batch is not None:
             self.continue_batch(now)
-        self.work_backlog(now)
-
-    cdef NoResult work_backlog(self, double now) except NoResult.EXC:
-        """Handle what came while a token was being verified, in order, up to the next one that has to wait."""
-        cdef list backlog = self.backlog
-        cdef bytes text
-        cdef Py_ssize_t i = 0
-        self.backlog = []
-        self.backlog_bytes = 0
-        while i < len(backlog) and self.state == STATE_OPEN:
-            text = <bytes>backlog[i]
-            i += 1
-            try:
-                self.on_text(text, PyBytes_GET_SIZE(text), now)
-            except Exception as error:
-                self.on_failure(error)
-        return NoResult.OK
-
-    cdef NoResult refuse(self, object id, int code, str text) except NoResult.EXC:
-        """Answer a refused authentication; the third one ends the connection."""
-        self.auth_failures += 1
-        self.answer({"type": "auth_response", "success": False, "error": ERROR_NAMES[code],
-                     "message": text if text is not None else ERROR_TEXTS[code]}, id)
-        if self.limits.auth_attempts and self.auth_failures >= self.limits.auth_attempts:
-            return self.close(CloseCode.CLOSE_INVALID_TOKEN)
-        return NoResult.OK
-
-    cdef NoResult accept(self, Grant grant, object id, bint renews, bint silent, double now) except NoResult.EXC:
-        """Take a verified token into force, at the start or as a renewal.
-
-        silent: it came with the handshake, nobody waits for an auth_response.
-        """
-        cdef double remaining = grant.expires_at - wall_seconds()
-        cdef bint first = self.grant is None
-        cdef list lost = []
-        cdef int channel
-        if not first and grant.user != self.grant.user:
-            self.refuse(id, ErrorCode.INVALID_TOKEN, "a renewal is for the same user")
-            return self.close(CloseCode.CLOSE_PROTOCOL_ERROR)
-        if self.endpoint >= 0 and not (grant.channels >> self.endpoint) & 1:
-            self.refuse(id, ErrorCode.FORBIDDEN, "the token does not permit this endpoint's channel")
-            return self.close(CloseCode.CLOSE_FORBIDDEN)
-        if first and not self.host.join(self, grant.user):
-            self.refuse(id, ErrorCode.TOO_MANY_CONNECTIONS, None)
-            return self.close(CloseCode.CLOSE_TOO_MANY_CONNECTIONS)
-        if first:
-            self.table.grant = grant
-        else:
-            lost = self.table.apply_grant(grant)
-        self.grant = grant
-        self.expires_at = now + remaining
-        self.expired = self.renewal_told = False
-        self.renews = self.renews or renews
-        if not silent:
-            self.answer({"type": "auth_response", "success": True, "user": grant.user,
-                         "expires_at": iso_timestamp(grant.expires_at), "expires_in": <int>max(0, remaining),
-                         "channels": [name for channel, name in NAME_OF_CHANNEL.items()
-                                      if (grant.channels >> channel) & 1]}, id)
-        self.announce_lost(lost)
-        if first and self.wants_implicit and not (grant.devices is not None and not grant.devices
-                                                  and self.endpoint != Channel.SYSTEM):
-            self.table.subscribe(self.endpoint, Selection.__new__(Selection), True)
-        return self.arm()
-
-    cdef NoResult announce_lost(self, list lost) except NoResult.EXC:
-        """Tell of the subscriptions that a renewal ended (protocol.md, section 2)."""
-        for channel, devices in lost:
-            document = {"type": "unsubscribed", "channel": NAME_OF_CHANNEL[channel], "reason": "permission_revoked"}
-            if devices is not None:
-                document["device_id"] = sorted(devices, key=str)
-            self.answer(document, None)
-        return NoResult.OK
-
-    # Answers.
-
-    cdef int fail(self, int code, object id, str text=None, int channel=-1, double retry_after=0) except -1:
-        """Answer an error; return its code."""
-        cdef dict document = {"type": "error", "error": ERROR_NAMES[code],
-                              "message": text if text is not None else ERROR_TEXTS[code]}
-        if channel >= 0:
-            document["channel"] = NAME_OF_CHANNEL[channel]
-        if retry_after > 0:
-            document["retry_after"] = ceil(retry_after * 1000) / 1000
-        self.answer(document, id)
-        return code
-
-    cdef NoResult answer(self, dict document, object id) except NoResult.EXC:
-        """Send an answer, with the command's id when it had one."""
-        if id is not None:
-            document["id"] = id
-        return self.send(frame_of_json(document))
+        return Client.resume(self, now)
 
     # For the server.
-
-    @property
-    def user(self):
-        """The token's user; None before authentication."""
-        return None if self.grant is None else self.grant.user
 
     @property
     def subscription_count(self):

@@ -1,0 +1,47 @@
+"""A client that authenticates (protocol.md, section 2): tokens, renewal, expiry, and how it is answered.
+
+    connect ── auth ──► host.authenticate() ──► Grant now ─────────────────────────► accept() or refuse()
+                              └─► later: `authenticating`; what comes meanwhile waits in the backlog ──┘
+
+The host is the Python side; it is asked once a connection or once a command. Its methods (see `Host` in
+client.pyi) do not raise for bad input.
+"""
+from libc.stdint cimport uint32_t
+
+from .connection cimport Connection
+from .scope cimport Grant
+from .types cimport NoResult
+
+
+cdef class Client(Connection):
+    cdef:
+        object host
+        readonly str address            # of the client
+        readonly int endpoint           # the one Channel that the endpoint serves; -1: all
+        Grant handshake_grant           # what came with the handshake, until on_open
+        readonly Grant grant            # None: not authenticated
+        # Authentication. Backlog: messages that came while a token is being verified, bounded.
+        bint authenticating
+        object auth_id
+        bint auth_renews
+        uint32_t auth_failures
+        list backlog
+        Py_ssize_t backlog_bytes
+        # Expiry.
+        double expires_at               # monotonic; INFINITY: never
+        bint expired                    # in the grace period
+        bint renews                     # wants token_expiring notices
+        bint renewal_told
+        uint32_t failures               # internal errors
+
+    cdef int authenticate(self, dict message, object id, double now) except -1
+    cdef NoResult refuse(self, object id, int code, str text) except NoResult.EXC
+    cdef NoResult accept(self, Grant grant, object id, bint renews, bint silent, double now) except NoResult.EXC
+    cdef bint defer(self, const char *text, Py_ssize_t size) except -1
+    cdef NoResult resume(self, double now) except NoResult.EXC
+    # Answers.
+    cdef int fail(self, int code, object id, str text=*, int channel=*, double retry_after=*) except -1
+    cdef NoResult answer(self, dict document, object id) except NoResult.EXC
+    # For the subclass.
+    cdef list on_grant(self, Grant grant)
+    cdef NoResult on_authenticated(self) except NoResult.EXC

@@ -1,0 +1,228 @@
+"""A client that authenticates; client.pxd has the overview."""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.math cimport INFINITY, ceil
+
+from .clock cimport iso_timestamp, monotonic_seconds, wall_seconds
+from .connection cimport STATE_OPEN, Connection, Limits
+from .encode cimport frame_of_json
+from .hub cimport Hub
+from .scope cimport Grant
+from .types cimport NoResult
+from .wire cimport CloseCode, ErrorCode
+
+from .wire import CHANNEL_NAMES, ERROR_NAMES, ERROR_TEXTS
+
+cdef enum:
+    BACKLOG_MESSAGES = 64           # messages that may wait for a token's verification
+    BACKLOG_BYTES = 1 << 16
+    MAX_FAILURES = 3                # internal errors that end a connection
+
+cdef dict NAME_OF_CHANNEL = CHANNEL_NAMES
+
+
+cdef class Client(Connection):
+    """A client's connection up to what its token permits.
+
+    Args:
+        hub: where it is attached.
+        limits: its bounds.
+        host: the Python side (see `Host` in client.pyi).
+        address: the client's, for logs.
+        endpoint: the one Channel that the endpoint serves, -1: all.
+        grant: what the handshake's token permits; None: the client has to authenticate in band.
+    """
+
+    def __init__(self, Hub hub not None, Limits limits not None, host, str address not None, *,
+                 int endpoint=-1, Grant grant=None):
+        Connection.__init__(self, hub, limits)
+        self.host = host
+        self.address = address
+        self.endpoint = endpoint
+        self.handshake_grant = grant
+        self.expires_at = INFINITY
+        self.backlog = []
+
+    # From the connection.
+
+    cdef NoResult on_open(self, double now) except NoResult.EXC:
+        cdef Grant grant = self.handshake_grant
+        self.host.opened(self)
+        if grant is not None:
+            self.handshake_grant = None
+            self.accept(grant, None, False, True, now)
+        return NoResult.OK
+
+    cdef NoResult on_closed(self) except NoResult.EXC:
+        self.backlog = []
+        self.host.closed(self)
+        return NoResult.OK
+
+    cdef NoResult on_rate_limited(self, double retry_after) except NoResult.EXC:
+        self.fail(ErrorCode.RATE_LIMITED, None, None, -1, retry_after)
+        return NoResult.OK
+
+    cdef NoResult on_failure(self, object error) except NoResult.EXC:
+        """A bug or a full memory: tell both sides; a connection on which it goes on is ended."""
+        self.host.failed(self, error)
+        self.failures += 1
+        if self.failures >= MAX_FAILURES:
+            return self.close(CloseCode.CLOSE_INTERNAL)
+        self.fail(ErrorCode.INTERNAL, None)
+        return NoResult.OK
+
+    cdef double own_deadline(self) noexcept:
+        if self.grant is None:
+            return self.opened_at + self.limits.auth_timeout if self.limits.auth_timeout else INFINITY
+        if self.expired:
+            return self.expires_at + self.limits.grace
+        if self.renews and not self.renewal_told:
+            return self.expires_at - self.limits.renewal_notice
+        return self.expires_at
+
+    cdef double on_due(self, double now) except? -1:
+        if self.grant is None:
+            if self.limits.auth_timeout and now >= self.opened_at + self.limits.auth_timeout:
+                self.close(CloseCode.CLOSE_AUTH_TIMEOUT)
+            return 0
+        if now >= self.expires_at:
+            self.expired = True
+            if now >= self.expires_at + self.limits.grace:
+                self.close(CloseCode.CLOSE_TOKEN_EXPIRED)
+        elif self.renews and not self.renewal_told and now >= self.expires_at - self.limits.renewal_notice:
+            self.renewal_told = True
+            self.answer({"type": "token_expiring", "expires_in": <int>ceil(self.expires_at - now)}, None)
+        return 0
+
+    # Authentication.
+
+    cdef int authenticate(self, dict message, object id, double now) except -1:
+        """Have the token verified; its outcome is answered here or, when the key has to be fetched, later."""
+        cdef bint renews = message.get("renew") is True
+        outcome = self.host.authenticate(self, message.get("token"))
+        if outcome is None:
+            self.refuse(id, ErrorCode.INVALID_TOKEN, None)
+            return ErrorCode.INVALID_TOKEN
+        if isinstance(outcome, Grant):
+            self.accept(outcome, id, renews, False, now)
+            return ErrorCode.NO_ERROR
+        self.authenticating = True
+        self.auth_id = id
+        self.auth_renews = renews
+        self.host.wait(self, outcome)
+        return ErrorCode.NO_ERROR
+
+    def verified(self, Grant grant):
+        """Go on after a verification that took its time; None: the token was refused."""
+        cdef double now = monotonic_seconds()
+        if self.state != STATE_OPEN or not self.authenticating:
+            return
+        self.authenticating = False
+        if grant is None:
+            self.refuse(self.auth_id, ErrorCode.INVALID_TOKEN, None)
+        else:
+            self.accept(grant, self.auth_id, self.auth_renews, False, now)
+        self.resume(now)
+
+    cdef bint defer(self, const char *text, Py_ssize_t size) except -1:
+        """Keep a message that has to wait for a verification; False when too much waits already."""
+        if len(self.backlog) >= BACKLOG_MESSAGES or self.backlog_bytes + size > BACKLOG_BYTES:
+            return False
+        self.backlog.append(PyBytes_FromStringAndSize(text, size))
+        self.backlog_bytes += size
+        return True
+
+    cdef NoResult resume(self, double now) except NoResult.EXC:
+        """Handle what came while a token was being verified; what has to wait again goes back to the backlog."""
+        cdef list backlog = self.backlog
+        cdef bytes text
+        cdef Py_ssize_t i = 0
+        self.backlog = []
+        self.backlog_bytes = 0
+        while i < len(backlog) and self.state == STATE_OPEN:
+            text = <bytes>backlog[i]
+            i += 1
+            try:
+                self.on_text(text, PyBytes_GET_SIZE(text), now)
+            except Exception as error:
+                self.on_failure(error)
+        return NoResult.OK
+
+    cdef NoResult refuse(self, object id, int code, str text) except NoResult.EXC:
+        """Answer a refused authentication; the third one ends the connection."""
+        self.auth_failures += 1
+        self.answer({"type": "auth_response", "success": False, "error": ERROR_NAMES[code],
+                     "message": text if text is not None else ERROR_TEXTS[code]}, id)
+        if self.limits.auth_attempts and self.auth_failures >= self.limits.auth_attempts:
+            return self.close(CloseCode.CLOSE_INVALID_TOKEN)
+        return NoResult.OK
+
+    cdef NoResult accept(self, Grant grant, object id, bint renews, bint silent, double now) except NoResult.EXC:
+        """Take a verified token into force, at the start or as a renewal.
+
+        silent: it came with the handshake, nobody waits for an auth_response.
+        """
+        cdef double remaining = grant.expires_at - wall_seconds()
+        cdef bint first = self.grant is None
+        cdef list lost
+        cdef int channel
+        if not first and grant.user != self.grant.user:
+            self.refuse(id, ErrorCode.INVALID_TOKEN, "a renewal is for the same user")
+            return self.close(CloseCode.CLOSE_PROTOCOL_ERROR)
+        if self.endpoint >= 0 and not (grant.channels >> self.endpoint) & 1:
+            self.refuse(id, ErrorCode.FORBIDDEN, "the token does not permit this endpoint's channel")
+            return self.close(CloseCode.CLOSE_FORBIDDEN)
+        if first and not self.host.join(self, grant.user):
+            self.refuse(id, ErrorCode.TOO_MANY_CONNECTIONS, None)
+            return self.close(CloseCode.CLOSE_TOO_MANY_CONNECTIONS)
+        lost = self.on_grant(grant)
+        self.grant = grant
+        self.expires_at = now + remaining
+        self.expired = self.renewal_told = False
+        self.renews = self.renews or renews
+        if not silent:
+            self.answer({"type": "auth_response", "success": True, "user": grant.user,
+                         "expires_at": iso_timestamp(grant.expires_at), "expires_in": <int>max(0, remaining),
+                         "channels": [name for channel, name in NAME_OF_CHANNEL.items()
+                                      if (grant.channels >> channel) & 1]}, id)
+        for document in lost:
+            self.answer(document, None)
+        if first:
+            self.on_authenticated()
+        return self.arm()
+
+    # For the subclass.
+
+    cdef list on_grant(self, Grant grant):
+        """A token comes into force; return the messages that tell what it took away."""
+        return []
+
+    cdef NoResult on_authenticated(self) except NoResult.EXC:
+        """The first token is in force, and has been answered."""
+        return NoResult.OK
+
+    # Answers.
+
+    cdef int fail(self, int code, object id, str text=None, int channel=-1, double retry_after=0) except -1:
+        """Answer an error; return its code."""
+        cdef dict document = {"type": "error", "error": ERROR_NAMES[code],
+                              "message": text if text is not None else ERROR_TEXTS[code]}
+        if channel >= 0:
+            document["channel"] = NAME_OF_CHANNEL[channel]
+        if retry_after > 0:
+            document["retry_after"] = ceil(retry_after * 1000) / 1000
+        self.answer(document, id)
+        return code
+
+    cdef NoResult answer(self, dict document, object id) except NoResult.EXC:
+        """Send an answer, with the command's id when it had one."""
+        if id is not None:
+            document["id"] = id
+        return self.send(frame_of_json(document))
+
+    # For the server.
+
+    @property
+    def user(self):
+        """The token's user; None before authentication."""
+        return None if self.grant is None else self.grant.user

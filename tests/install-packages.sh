@@ -1,0 +1,30 @@
+#!/bin/sh
+# Installs the Debian packages of the real programs that the tests start, where they are missing.
+# Needs root or sudo; without them it says what is missing and fails.
+set -eu
+
+missing=""
+for pair in mosquitto:mosquitto mosquitto_pub:mosquitto-clients node:nodejs; do
+    command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
+done
+[ -d /usr/share/nodejs/ws ] || missing="$missing node-ws"
+[ -z "$missing" ] && exit 0
+
+if [ "$(id -u)" = 0 ]; then
+    run=""
+elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+    run="sudo"
+else
+    echo "The tests need these Debian packages; install them and run this again:$missing" >&2
+    exit 1
+fi
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "The tests need these programs (names of Debian packages):$missing" >&2
+    exit 1
+fi
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086 # both are lists of words
+$run apt-get update -qq
+# shellcheck disable=SC2086
+$run apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -1,0 +1,94 @@
+"""The shape of the repository: the core's modules form a DAG, and every module has its stub and its tests."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = ROOT / "src" / "_core"
+STUBS = ROOT / "src" / "valtronics_fast" / "_core"
+PACKAGE = ROOT / "src" / "valtronics_fast"
+
+# Who may cimport or import whom within the core. Below: nothing of the layer above.
+LAYERS = {
+    "types": set(),
+    "wire": set(),
+    "clock": set(),
+    "bitset": {"types"},
+    "bucket": set(),
+    "buffer": {"types"},
+    "wheel": {"types"},
+    "scope": set(),
+    "frames": {"buffer", "wire"},
+    "commands": {"scope", "wire"},
+    "publication": {"clock", "scope", "wire"},
+    "encode": {"buffer", "publication", "wire"},
+    "index": {"bitset", "publication", "types", "wire"},
+    "outbox": {"buffer", "types"},
+    "hub": {"bitset", "encode", "index", "outbox", "publication", "types", "wheel", "wire"},
+    "subscriptions": {"commands", "index", "scope", "types", "wire"},
+    "connection": {"bucket", "clock", "encode", "frames", "hub", "outbox", "types", "wire"},
+    "client": {"clock", "connection", "encode", "hub", "scope", "types", "wire"},
+    "session": {
+        "client", "clock", "commands", "connection", "hub", "index", "publication", "scope", "subscriptions",
+        "types", "wire",
+    },
+}  # fmt: skip
+MODULES = sorted(path.stem for path in CORE.glob("*.pyx"))
+MAX_LINES = 400
+
+_RELATIVE = re.compile(r"^\s*from \.(\w+) c?import ", re.MULTILINE)
+_ANY = re.compile(r"^\s*(?:from|c?import) +(valtronics_fast[\w.]*)", re.MULTILINE)
+
+
+def _edges(module: str) -> set[str]:
+    text = "".join((CORE / f"{module}{suffix}").read_text() for suffix in (".pxd", ".pyx") if (CORE / f"{module}{suffix}").exists())
+    assert not _ANY.findall(text), f"{module} imports the package above it"
+    return set(_RELATIVE.findall(text)) - {module}
+
+
+def test_every_module_of_the_core_stands_in_the_layers() -> None:
+    assert set(LAYERS) == {path.stem for path in CORE.iterdir() if path.suffix in {".pyx", ".pxd"}}
+
+
+@pytest.mark.parametrize("module", LAYERS)
+def test_the_core_imports_along_the_layers(module: str) -> None:
+    assert _edges(module) == LAYERS[module]
+
+
+def test_the_layers_form_a_dag() -> None:
+    left = dict(LAYERS)
+    while left:
+        free = {module for module, below in left.items() if not below & set(left)}
+        assert free, f"a cycle among {sorted(left)}"
+        left = {module: below for module, below in left.items() if module not in free}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_of_the_core_has_a_stub_and_tests(module: str) -> None:
+    assert (STUBS / f"{module}.pyi").exists()
+    assert (ROOT / "tests" / "core" / f"test_{module}.py").exists()
+
+
+@pytest.mark.parametrize(
+    "path", [path.relative_to(PACKAGE) for path in sorted(PACKAGE.rglob("*.py")) if not path.name.startswith("__")], ids=str
+)
+def test_every_python_module_has_its_tests(path: Path) -> None:
+    tests = ROOT / "tests" / path.parent / f"test_{path.name}"
+    assert tests.exists(), f"{tests.relative_to(ROOT)} is missing"
+
+
+@pytest.mark.parametrize(
+    "path", [path.relative_to(ROOT) for path in sorted(ROOT.glob("src/**/*")) if path.suffix in {".py", ".pyx", ".pxd"}], ids=str
+)
+def test_files_can_be_read_in_one_sitting(path: Path) -> None:
+    assert len((ROOT / path).read_text().splitlines()) <= MAX_LINES
+
+
+def test_producers_and_backplanes_know_nothing_of_the_server() -> None:
+    for folder in ("producers", "backplanes"):
+        for path in (PACKAGE / folder).glob("*.py"):
+            assert "valtronics_fast.server" not in path.read_text(), path
