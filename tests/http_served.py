@@ -1,0 +1,134 @@
+"""A running HttpApi with a hub that records, and a client, for the tests of the HTTP side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import orjson
+
+from valtronics_fast._core.scope import Grant
+from valtronics_fast._core.wire import ErrorCode
+from valtronics_fast.config import HttpConfig
+from valtronics_fast.errors import AuthError, PublicationError
+from valtronics_fast.http_api import HttpApi
+from valtronics_fast.http_listener import HEADERS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+KEY = "a-key-of-the-backend"
+JSON = {"Content-Type": "application/json"}
+NDJSON = {"Content-Type": "application/x-ndjson"}
+WITH_KEY = {"X-API-Key": KEY}
+GRANTS = {
+    "writer-token": Grant("w", 2e9, publish=15),
+    "telemetry-token": Grant("t", 2e9, publish=1),
+    "device-token": Grant("d", 2e9, publish=15, devices=frozenset({1})),
+    "reader-token": Grant("r", 2e9),
+}
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def telemetry(device: object = 1, **more: object) -> dict[str, object]:
+    return {"type": "telemetry_update", "device_id": device, "telemetry": {"t": 1.5}, **more}
+
+
+HALF_A_STREAM = (
+    f"POST /api/v1/publish HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\n"
+    "Content-Type: application/x-ndjson\r\nContent-Length: 1000\r\n\r\n"
+).encode() + orjson.dumps(telemetry()) + b"\n"
+
+
+def verify(token: object) -> Grant:
+    if token == "expired-token":
+        raise AuthError("expired", ErrorCode.TOKEN_EXPIRED)
+    if token == "broken-token":
+        raise ValueError(f"can't digest {token}")
+    grant = GRANTS.get(str(token))
+    if grant is None:
+        raise AuthError("bad_signature")
+    return grant
+
+
+class Hub:
+    """Records what is published; refuses messages marked "bad"; each one matches two subscriptions."""
+
+    def __init__(self) -> None:
+        self.messages: list[Mapping[str, object]] = []
+        self.arrived = asyncio.Event()
+
+    def publish(self, message: Mapping[str, object]) -> int:
+        if message.get("bad"):
+            raise PublicationError(ErrorCode.INVALID_MESSAGE, "it is bad")
+        if message.get("fatal"):
+            raise ZeroDivisionError("what a publisher never sees")
+        self.messages.append(message)
+        self.arrived.set()
+        return 2
+
+
+class Served:
+    """A running HttpApi, its hub, what its health says, and a client."""
+
+    def __init__(self, session: aiohttp.ClientSession, config: HttpConfig, **parts: Any) -> None:
+        self.hub = Hub()
+        self.health: dict[str, object] = {"ready": True, "checks": {"mqtt": "ok"}}
+        self.session = session
+        parts = {"verify": verify, "stats": lambda: {"active": 3, "close_codes": {1000: 1}}} | parts
+        self.api = HttpApi(config, publish=self.hub.publish, health=lambda: self.health, **parts)
+
+    async def ask(self, method: str, path: str, **more: Any) -> tuple[int, Any]:
+        url = f"http://127.0.0.1:{self.api.port}{path}"
+        async with self.session.request(method, url, **more) as response:
+            for name, value in HEADERS.items():
+                assert response.headers.getall(name) == [value]
+            body = await response.read()
+            assert response.content_type == "application/json"
+            return response.status, orjson.loads(body) if body else None
+
+    async def publish(self, body: object, headers: dict[str, str] = WITH_KEY) -> tuple[int, Any]:
+        data = body if isinstance(body, bytes) or hasattr(body, "__aiter__") else orjson.dumps(body)
+        return await self.ask("POST", "/api/v1/publish", data=data, headers=JSON | headers)
+
+    async def raw(self, *pieces: bytes) -> bytes:
+        """Send bytes, then return all that comes until the server closes."""
+        reader, writer = await self.connect()
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.api.port)
+
+
+Serve = Callable[..., Awaitable[Served]]
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Serve]:
+    """Give a function that starts an HttpApi; all of them are stopped at the end."""
+    running: list[Served] = []
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(30)) as session:
+
+        async def start(*, api_key: str = KEY, body_size: int = 1 << 20, **parts: Any) -> Served:
+            config = HttpConfig(host="127.0.0.1", port=0, api_key=api_key, body_size=body_size)
+            served = Served(session, config, **parts)
+            await served.api.start()
+            running.append(served)
+            return served
+
+        try:
+            yield start
+        finally:
+            for served in running:
+                await served.api.stop()
