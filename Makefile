@@ -35,7 +35,7 @@ lint: $(VENV)/.tools  ## ruff and cython-lint
 
 types: $(VENV)/.tools  ## mypy --strict, and the stubs against the compiled modules
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest valtronics_fast._core --ignore-disjoint-bases
+	$(BIN)/python -m mypy.stubtest valtronics_fast._core --allowlist tests/stubtest-allowlist.txt
 
 bench: $(VENV)/.tools  ## benchmarks of the core (bench/README.md)
 	$(BIN)/python -m pytest bench

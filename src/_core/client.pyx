@@ -11,14 +11,14 @@ from .scope cimport Grant
 from .types cimport NoResult
 from .wire cimport CloseCode, ErrorCode
 
-from .wire import CHANNEL_NAMES, ERROR_NAMES, ERROR_TEXTS
+from .wire import CHANNEL_NAMES as _CHANNEL_NAMES, ERROR_NAMES as _ERROR_NAMES, ERROR_TEXTS as _ERROR_TEXTS
 
 cdef enum:
     BACKLOG_MESSAGES = 64           # messages that may wait for a token's verification
     BACKLOG_BYTES = 1 << 16
     MAX_FAILURES = 3                # internal errors that end a connection
 
-cdef dict NAME_OF_CHANNEL = CHANNEL_NAMES
+cdef dict NAME_OF_CHANNEL = _CHANNEL_NAMES
 
 
 cdef class Client(Connection):
@@ -151,8 +151,8 @@ cdef class Client(Connection):
     cdef NoResult refuse(self, object id, int code, str text) except NoResult.EXC:
         """Answer a refused authentication; the third one ends the connection."""
         self.auth_failures += 1
-        self.answer({"type": "auth_response", "success": False, "error": ERROR_NAMES[code],
-                     "message": text if text is not None else ERROR_TEXTS[code]}, id)
+        self.answer({"type": "auth_response", "success": False, "error": _ERROR_NAMES[code],
+                     "message": text if text is not None else _ERROR_TEXTS[code]}, id)
         if self.limits.auth_attempts and self.auth_failures >= self.limits.auth_attempts:
             return self.close(CloseCode.CLOSE_INVALID_TOKEN)
         return NoResult.OK
@@ -205,8 +205,8 @@ cdef class Client(Connection):
 
     cdef int fail(self, int code, object id, str text=None, int channel=-1, double retry_after=0) except -1:
         """Answer an error; return its code."""
-        cdef dict document = {"type": "error", "error": ERROR_NAMES[code],
-                              "message": text if text is not None else ERROR_TEXTS[code]}
+        cdef dict document = {"type": "error", "error": _ERROR_NAMES[code],
+                              "message": text if text is not None else _ERROR_TEXTS[code]}
         if channel >= 0:
             document["channel"] = NAME_OF_CHANNEL[channel]
         if retry_after > 0:

@@ -10,19 +10,19 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memcmp, memset
 
 from .scope cimport canonical_device
-from .wire cimport Channel, Command, ErrorCode
+from .wire cimport Channel, ErrorCode
 
 import re
 
 from orjson import JSONDecodeError, loads
 
-from .wire import CHANNEL_NAMES, COMMANDS
+from .wire import CHANNEL_NAMES as _CHANNEL_NAMES, COMMANDS as _COMMANDS
 
 cdef enum:
     MAX_ID_BYTES = 64
     MAX_NAME_BYTES = 128            # a metric, severity, alert type or status
 
-cdef dict COMMAND_NUMBERS = COMMANDS
+cdef dict COMMAND_NUMBERS = _COMMANDS
 cdef object MAX_ID = (1 << 63) - 1
 cdef object MIN_ID = -(1 << 63)
 
@@ -41,6 +41,15 @@ cdef inline Py_ssize_t skip_string(const char *text, Py_ssize_t size, Py_ssize_t
 
 cdef inline bint key_is(const char *text, Py_ssize_t start, Py_ssize_t end, const char *name, Py_ssize_t size) noexcept:
     return end - start == size and memcmp(text + start, name, size) == 0
+
+
+cdef inline Py_ssize_t trimmed_size(const char *text, Py_ssize_t start, Py_ssize_t end) noexcept nogil:
+    """Return the size of what stands between the indexes, without the blanks around it."""
+    while start < end and text[start] <= c" ":
+        start += 1
+    while start < end and text[end - 1] <= c" ":
+        end -= 1
+    return end - start
 
 
 cdef void outline(const char *text, Py_ssize_t size, Outline *out, Py_ssize_t *item_sizes,
@@ -84,7 +93,7 @@ cdef void outline(const char *text, Py_ssize_t size, Outline *out, Py_ssize_t *i
                 out.items = 1
         elif text[i] == c"}" or text[i] == c"]":
             if depth == 2 and key == 2 and 0 < out.items <= max_items:
-                item_sizes[out.items - 1] = i - item_start
+                item_sizes[out.items - 1] = trimmed_size(text, item_start, i)
             if depth:
                 depth -= 1
         elif text[i] == c",":
@@ -93,7 +102,7 @@ cdef void outline(const char *text, Py_ssize_t size, Outline *out, Py_ssize_t *i
             elif depth == 2 and key == 2:
                 out.items = max(out.items, 1)
                 if out.items <= max_items:
-                    item_sizes[out.items - 1] = i - item_start
+                    item_sizes[out.items - 1] = trimmed_size(text, item_start, i)
                 out.items += 1
                 item_start = i + 1
         elif depth == 2 and key == 2 and out.items == 0 and text[i] > c" ":
@@ -225,7 +234,7 @@ cdef Selection select(int channel, dict message, list problem):
         return None
     for key in <dict>filters:
         if key not in known:
-            problem.append(f"the channel {CHANNEL_NAMES[channel]} has no such filter; "
+            problem.append(f"the channel {_CHANNEL_NAMES[channel]} has no such filter; "
                            f"it has {', '.join([name for name in known if name])}")
             return None
     for key in known:

@@ -52,6 +52,7 @@ cdef class Connection(Outbox):
         Hub hub
         Limits limits
         slot_t slot                     # valid in OPEN and CLOSING
+        readonly uint64_t number        # of the connection, counted from the hub's start; for people
         uint8_t state
         bint awaits_pong
         bint closed_by_peer

@@ -14,7 +14,7 @@ from .outbox cimport Outbox
 from .types cimport NoResult
 from .wire cimport CloseCode, Opcode
 
-from .wire import CLOSE_REASONS
+from .wire import CLOSE_REASONS as _CLOSE_REASONS
 
 cdef enum:
     MAX_DROPS = 1000                # dropped messages within DROP_WINDOW that end the connection
@@ -55,6 +55,7 @@ cdef class Connection(Outbox):
         cdef double now = monotonic_seconds()
         self.open_outbox(transport)
         self.slot = self.hub.attach(self)
+        self.number = self.hub.attached
         self.state = STATE_OPEN
         self.opened_at = self.received_at = self.drops_since = now
         self.told_at = -INFINITY
@@ -181,7 +182,7 @@ cdef class Connection(Outbox):
         if self.queue.blocked:
             self.discard()
         self.urgent_limit = 0xFFFFFFFF      # whatever waits in the transport, the CLOSE goes behind it
-        self.send(close_frame(code, CLOSE_REASONS[code]))
+        self.send(close_frame(code, _CLOSE_REASONS[code]))
         self.queue.shut = True
         self.queue.overflowed = False
         self.state = STATE_CLOSING
@@ -276,11 +277,6 @@ cdef class Connection(Outbox):
         """Cut the connection."""
         if self.transport is not None:
             self.transport.underlying_transport.abort()
-
-    @property
-    def number(self):
-        """The connection's slot: unique among those that are open."""
-        return self.slot
 
     @property
     def messages_out(self):

@@ -37,6 +37,7 @@ cdef class Hub:
         list _outboxes
         list _free
         OutQueue **_queues
+        readonly uint64_t attached      # connections since the start
         uint64_t *_marks                # publication that has reached the slot already (see Posting.shadowed)
         Py_ssize_t _capacity
         uint64_t _publication

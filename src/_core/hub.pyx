@@ -15,7 +15,7 @@ from .publication cimport MetricMask, Publication, publication_of
 from .types cimport NoResult, slot_t
 from .wheel cimport TimerWheel
 
-from .wire import CHANNEL_NAMES
+from .wire import CHANNEL_NAMES as _CHANNEL_NAMES
 
 
 @cython.final
@@ -70,6 +70,7 @@ cdef class Hub:
             self._outboxes.append(outbox)
         self._queues[slot] = &outbox.queue
         outbox.turn = self.turn
+        self.attached += 1
         return slot
 
     cdef NoResult detach(self, slot_t slot) except NoResult.EXC:
@@ -209,5 +210,5 @@ cdef class Hub:
                 "bytes": self.counters[channel].bytes,
                 "received": self.counters[channel].received,
             }
-            for channel, name in CHANNEL_NAMES.items()
+            for channel, name in _CHANNEL_NAMES.items()
         }

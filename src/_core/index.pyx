@@ -8,12 +8,11 @@ from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove, memset
 
-from .bitset cimport SlotSet, slotset_add, slotset_bytes, slotset_clear, slotset_discard
-from .publication cimport MASK_WORDS, MetricMask, Publication
+from .bitset cimport slotset_add, slotset_bytes, slotset_clear, slotset_discard
+from .publication cimport MetricMask, Publication
 from .types cimport NoResult, slot_t
-from .wire cimport Channel
 
-from .wire import CHANNEL_NAMES
+from .wire import CHANNEL_NAMES as _CHANNEL_NAMES
 
 
 class TooManyNames(Exception):
@@ -185,8 +184,8 @@ cdef class Index:
 
     def __cinit__(self, Py_ssize_t names=65536):
         self.names = Names(names)
-        self._devices = [{} for _ in CHANNEL_NAMES]
-        self._all = [Posting.__new__(Posting) for _ in CHANNEL_NAMES]
+        self._devices = [{} for _ in _CHANNEL_NAMES]
+        self._all = [Posting.__new__(Posting) for _ in _CHANNEL_NAMES]
         self._terms = {}
         self._filters = {}
 

@@ -13,15 +13,15 @@ from time import time_ns
 
 from orjson import dumps
 
-from .wire import CHANNEL_NAMES, MESSAGE_TYPES
-from .wire import ErrorCode as ErrorCodes
+from .wire import CHANNEL_NAMES as _CHANNEL_NAMES, MESSAGE_TYPES as _MESSAGE_TYPES
+from .wire import ErrorCode as _ErrorCode
 
 cdef enum:
     MAX_NAME_BYTES = 128            # a metric, severity, alert type or status
 
-cdef dict CHANNEL_OF_TYPE = {name: number for number, name in MESSAGE_TYPES.items()}
-cdef dict NAME_OF_CHANNEL = CHANNEL_NAMES
-cdef dict TYPE_OF_CHANNEL = MESSAGE_TYPES
+cdef dict CHANNEL_OF_TYPE = {name: number for number, name in _MESSAGE_TYPES.items()}
+cdef dict NAME_OF_CHANNEL = _CHANNEL_NAMES
+cdef dict TYPE_OF_CHANNEL = _MESSAGE_TYPES
 
 # Alerts without an id are numbered from the time at which the process started, in microseconds: rising, whole
 # numbers below 2**53 (JavaScript reads them), and not used again after a restart.
@@ -36,7 +36,7 @@ class PublicationError(ValueError):
     """
 
     def __init__(self, code, message):
-        self.code = ErrorCodes(code)
+        self.code = _ErrorCode(code)
         super().__init__(message)
 
 

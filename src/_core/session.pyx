@@ -14,11 +14,12 @@ from .types cimport NoResult
 from .wire cimport Channel, Command, ErrorCode
 
 from .index import TooManyNames
-from .publication import PublicationError, channel_of
-from .wire import CHANNEL_NAMES, CHANNELS, ERROR_NAMES
+from .publication import PublicationError
+from .publication import channel_of as data_channel
+from .wire import CHANNEL_NAMES as _CHANNEL_NAMES, CHANNELS as _CHANNELS, ERROR_NAMES as _ERROR_NAMES
 
-cdef dict NUMBER_OF_CHANNEL = CHANNELS
-cdef dict NAME_OF_CHANNEL = CHANNEL_NAMES
+cdef dict NUMBER_OF_CHANNEL = _CHANNELS
+cdef dict NAME_OF_CHANNEL = _CHANNEL_NAMES
 
 
 @cython.final
@@ -131,7 +132,7 @@ cdef class Session(Client):
         cdef object name = message.get("channel")
         cdef int channel
         if name is None and self.endpoint >= 0:
-            return self.endpoint
+            name = NAME_OF_CHANNEL[self.endpoint]
         if type(name) is not str:
             return -self.fail(ErrorCode.INVALID_MESSAGE, id, "channel is missing or not a string")
         number = NUMBER_OF_CHANNEL.get(name)
@@ -218,7 +219,7 @@ cdef class Session(Client):
             return self.fail(ErrorCode.FORBIDDEN, id)
         if type(data) is not dict:
             return self.fail(ErrorCode.INVALID_MESSAGE, id, "message is missing or not an object")
-        number = channel_of(data)
+        number = data_channel(data)
         if number is not None:
             channel = number
             if self.endpoint >= 0 and channel != self.endpoint:
@@ -287,7 +288,7 @@ cdef class Session(Client):
                 error = self.handle(item, now)
             if batch.results is not None:
                 batch.results.append({"success": True} if error == ErrorCode.NO_ERROR
-                                     else {"success": False, "error": ERROR_NAMES[error]})
+                                     else {"success": False, "error": _ERROR_NAMES[error]})
         if batch.position < len(batch.items) and self.state == STATE_OPEN:
             return NoResult.OK
         self.batch = None
@@ -312,8 +313,8 @@ cdef class Session(Client):
 
     cdef NoResult on_authenticated(self) except NoResult.EXC:
         """Subscribe by itself where the endpoint says so (protocol.md, section 1)."""
-        cdef bint in_scope = self.endpoint == Channel.SYSTEM or self.grant.devices is None or len(self.grant.devices) > 0
-        if self.wants_implicit and in_scope:
+        cdef bint anything = self.grant.devices is None or len(self.grant.devices) > 0
+        if self.wants_implicit and (anything or self.endpoint == Channel.SYSTEM):
             self.table.subscribe(self.endpoint, Selection.__new__(Selection), True)
         return NoResult.OK
 

@@ -3,12 +3,12 @@
 cimport cython
 
 from .commands cimport Selection
-from .index cimport Filter, Index, Term
+from .index cimport Filter
 from .scope cimport Grant
-from .types cimport NoResult, slot_t
+from .types cimport NoResult
 from .wire cimport Channel
 
-from .wire import CHANNEL_NAMES
+from .wire import CHANNEL_NAMES as _CHANNEL_NAMES
 
 
 @cython.final
@@ -21,10 +21,10 @@ cdef class SubscriptionTable:
     """The subscriptions of one connection; made by its session."""
 
     def __cinit__(self):
-        self._subscriptions = [[] for _ in CHANNEL_NAMES]
-        self._by_device = [{} for _ in CHANNEL_NAMES]
-        self._everywhere = [[] for _ in CHANNEL_NAMES]
-        self._posted = [{} for _ in CHANNEL_NAMES]
+        self._subscriptions = [[] for _ in _CHANNEL_NAMES]
+        self._by_device = [{} for _ in _CHANNEL_NAMES]
+        self._everywhere = [[] for _ in _CHANNEL_NAMES]
+        self._posted = [{} for _ in _CHANNEL_NAMES]
 
     cdef frozenset covered(self, Subscription subscription):
         """Return the devices that the subscription covers under the scope; None: all there are."""

@@ -1,6 +1,8 @@
 from collections.abc import Awaitable, Mapping
 from typing import Protocol, type_check_only
 
+from typing_extensions import disjoint_base
+
 from valtronics_fast._core.connection import Connection, Limits
 from valtronics_fast._core.hub import Hub
 from valtronics_fast._core.scope import Grant
@@ -17,6 +19,7 @@ class Host(Protocol):
     def reported(self, session: Session, report: Mapping[str, object], /) -> None: ...
     def failed(self, session: Session, error: BaseException, /) -> None: ...
 
+@disjoint_base
 class Client(Connection):
     address: str
     endpoint: int

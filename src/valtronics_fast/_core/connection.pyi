@@ -1,4 +1,6 @@
-from typing import final
+from typing import Never, final
+
+from typing_extensions import disjoint_base
 
 from valtronics_fast._core.hub import Hub
 from valtronics_fast._core.outbox import Outbox
@@ -22,18 +24,18 @@ class Limits:
     ping_interval: float
     ping_timeout: float
     close_timeout: float
-    def __init__(self, **limits: float) -> None: ...
+    def __init__(self, *args: Never, **limits: float) -> None: ...
 
+@disjoint_base
 class Connection(Outbox):
     close_code: int
     messages_in: int
     bytes_in: int
     dropped: int
+    number: int
     def __init__(self, hub: Hub, limits: Limits) -> None: ...
     def disconnect(self, code: int) -> None: ...
     def abort(self) -> None: ...
-    @property
-    def number(self) -> int: ...
     @property
     def messages_out(self) -> int: ...
     @property

@@ -11,6 +11,7 @@ class Hub:
     index: Index
     wheel: TimerWheel
     turn: Turn
+    attached: int
     def __init__(
         self,
         schedule: Callable[[Callable[[], None]], object],

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import final
 
 from picows import WSListener
+from typing_extensions import disjoint_base
 
 @final
 class Turn:
@@ -11,4 +12,5 @@ class Turn:
     def __init__(self, schedule: Callable[[Callable[[], None]], object]) -> None: ...
     def flush(self) -> None: ...
 
+@disjoint_base
 class Outbox(WSListener): ...
