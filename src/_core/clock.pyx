@@ -32,7 +32,8 @@ cdef str iso_timestamp(double unix_seconds):
     cdef time_t second = <time_t>unix_seconds
     if second > unix_seconds:
         second -= 1
-    return format_timestamp(second, <int>((unix_seconds - second) * 1000))
+    # The difference rounds up to a whole second just below one.
+    return format_timestamp(second, min(999, <int>((unix_seconds - second) * 1000)))
 
 
 cdef str iso_now():

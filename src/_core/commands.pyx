@@ -7,7 +7,7 @@ from cpython.long cimport PyLong_CheckExact
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport uint32_t
-from libc.string cimport memcmp, memset
+from libc.string cimport memchr, memcmp, memset
 
 from .scope cimport canonical_device
 from .wire cimport Channel, ErrorCode
@@ -39,8 +39,32 @@ cdef inline Py_ssize_t skip_string(const char *text, Py_ssize_t size, Py_ssize_t
     return i + 1
 
 
-cdef inline bint key_is(const char *text, Py_ssize_t start, Py_ssize_t end, const char *name, Py_ssize_t size) noexcept:
-    return end - start == size and memcmp(text + start, name, size) == 0
+cdef inline int hex_digit(char digit) noexcept nogil:
+    if c"0" <= digit <= c"9":
+        return digit - c"0"
+    digit |= 0x20
+    return digit - c"a" + 10 if c"a" <= digit <= c"f" else 0xFF
+
+
+cdef bint string_is(const char *text, Py_ssize_t start, Py_ssize_t end, const char *name, Py_ssize_t size) noexcept:
+    """Say whether a string's inside is a name of ASCII letters, however it is spelled ("t\\u0079pe")."""
+    cdef Py_ssize_t matched = 0
+    if end - start == size:
+        return memcmp(text + start, name, size) == 0
+    if end - start < size or memchr(text + start, c"\\", end - start) == NULL:
+        return False
+    while start < end and matched < size:
+        if text[start] != c"\\":
+            if text[start] != name[matched]:
+                return False
+            start += 1
+        else:
+            if start + 6 > end or text[start + 1] != c"u" or text[start + 2] != c"0" or text[start + 3] != c"0" or (
+                    hex_digit(text[start + 4]) * 16 + hex_digit(text[start + 5]) != name[matched]):
+                return False
+            start += 6
+        matched += 1
+    return start == end and matched == size
 
 
 cdef inline Py_ssize_t trimmed_size(const char *text, Py_ssize_t start, Py_ssize_t end) noexcept nogil:
@@ -56,8 +80,7 @@ cdef void outline(const char *text, Py_ssize_t size, Outline *out, Py_ssize_t *i
                   Py_ssize_t max_items) noexcept:
     """Look over the text: nesting, and the size of each entry of the top-level array "messages".
 
-    Sizes of the first `max_items` entries go to `item_sizes`; `out.items` counts them all. An escaped spelling
-    of the keys ("m\\u0065ssages") is not seen: such a batch counts as one message, which is the strict reading.
+    Sizes of the first `max_items` entries go to `item_sizes`; `out.items` counts them all.
     """
     cdef Py_ssize_t i = 0, start, item_start = 0
     cdef uint32_t depth = 0
@@ -70,14 +93,15 @@ cdef void outline(const char *text, Py_ssize_t size, Outline *out, Py_ssize_t *i
             i = skip_string(text, size, start)
             if depth == 1 and expects_key:
                 key = 0
-                if key_is(text, start, i - 1, b"type", 4):
+                if string_is(text, start, i - 1, b"type", 4):
                     key = 1
-                elif key_is(text, start, i - 1, b"messages", 8):
+                    out.is_auth = out.is_batch = False      # of duplicate keys the last wins
+                elif string_is(text, start, i - 1, b"messages", 8):
                     key = 2
                 expects_key = False
             elif depth == 1 and key == 1:
-                out.is_auth = key_is(text, start, i - 1, b"auth", 4)
-                out.is_batch = key_is(text, start, i - 1, b"batch", 5)
+                out.is_auth = string_is(text, start, i - 1, b"auth", 4)
+                out.is_batch = string_is(text, start, i - 1, b"batch", 5)
             elif depth == 2 and key == 2 and out.items == 0:
                 out.items = 1
             continue
@@ -223,6 +247,7 @@ cdef Selection select(int channel, dict message, list problem):
     cdef Selection selection = Selection.__new__(Selection)
     cdef tuple names = <tuple>FILTER_NAMES[channel]
     cdef tuple known = ("device_id",) + names + ("frequency",)
+    cdef bint has_frequency = names[0] == "metrics"
     cdef object filters = message.get("filters")
     cdef str key
     if channel == Channel.SYSTEM:
@@ -235,7 +260,7 @@ cdef Selection select(int channel, dict message, list problem):
     for key in <dict>filters:
         if key not in known:
             problem.append(f"the channel {_CHANNEL_NAMES[channel]} has no such filter; "
-                           f"it has {', '.join([name for name in known if name])}")
+                           f"it has {', '.join([n for n in known if n and (has_frequency or n != 'frequency')])}")
             return None
     for key in known:
         if key is None:
@@ -251,7 +276,7 @@ cdef Selection select(int channel, dict message, list problem):
                 return None
             selection.devices = frozenset(selection.device_order)
         elif key == "frequency":
-            if names[0] != "metrics":
+            if not has_frequency:
                 problem.append("frequency is for values, not for events: this channel has none")
                 return None
             if not is_frequency(value):

@@ -6,6 +6,9 @@ from libc.stdint cimport uint8_t
 
 from .publication cimport MetricMask, Publication
 
+cdef enum:
+    MAX_HEADER = 10                 # bytes of the longest unmasked header
+
 
 cdef bytes frame_of(uint8_t opcode, bytes payload)
 cdef bytes frame_of_json(object document)

@@ -13,7 +13,7 @@ from orjson import dumps
 from .publication import PublicationError
 
 cdef enum:
-    MAX_HEADER = 10                 # bytes of the longest unmasked header
+    MAX_REASON = 123                # bytes of a close reason: 125 of a control frame less the code
     FIN = 0x80
 
 
@@ -59,8 +59,8 @@ cdef bytes close_frame(int code, str reason):
     cdef bytes text
     if code == CloseCode.CLOSE_NO_STATUS:
         return frame(Opcode.OP_CLOSE, b"", 0)
-    text = bytes((code >> 8, code & 0xFF)) + reason.encode()[:123]
-    return frame_of(Opcode.OP_CLOSE, text)
+    text = reason.encode()[:MAX_REASON].decode(errors="ignore").encode()      # not cut within a character
+    return frame_of(Opcode.OP_CLOSE, bytes((code >> 8, code & 0xFF)) + text)
 
 
 cdef object append_metrics(ByteBuffer *out, Publication publication, const MetricMask *mask):

@@ -7,14 +7,16 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memset
 
-from .bitset cimport SlotCursor, SlotSet, slotset_next, slotset_start
-from .encode cimport frame_of_publication
+from .bitset cimport SlotCursor, slotset_next, slotset_start
+from .encode cimport MAX_HEADER, frame_of_publication
 from .index cimport Filter, Index, Posting, Probe
 from .outbox cimport OutQueue, Outbox, Turn, queue_push
 from .publication cimport MetricMask, Publication, publication_of
 from .types cimport NoResult, slot_t
 from .wheel cimport TimerWheel
+from .wire cimport ErrorCode
 
+from .publication import PublicationError
 from .wire import CHANNEL_NAMES as _CHANNEL_NAMES
 
 
@@ -27,9 +29,10 @@ cdef class Hub:
         now: monotonic seconds.
         tick: resolution of the connections' timers, in seconds.
         names: distinct names of metrics, severities, types and statuses that subscriptions may use at a time.
+        max_payload: bytes of an encoded publication; 0: no bound.
     """
 
-    def __init__(self, schedule, double now, *, double tick=0.05, Py_ssize_t names=65536):
+    def __init__(self, schedule, double now, *, double tick=0.05, Py_ssize_t names=65536, Py_ssize_t max_payload=0):
         self.index = Index(names)
         self.wheel = TimerWheel(tick, now)
         self.turn = Turn(schedule)
@@ -37,8 +40,10 @@ cdef class Hub:
         self._free = []
         self._frames = []
         self._more_frames = {}
+        self.max_payload = max_payload
 
     def __dealloc__(self):
+        free(self._plans)
         free(self._queues)
         free(self._marks)
 
@@ -84,93 +89,113 @@ cdef class Hub:
     cdef bytes frame_for(self, Publication publication, const MetricMask *mask):
         """Return the frame of a projection of the publication at hand, encoded at the first call."""
         cdef Py_ssize_t i, known = len(self._frames)
+        cdef bytes frame
+        cdef object key = None
         for i in range(known):
             if memcmp(&self._masks[i], mask, sizeof(MetricMask)) == 0:
                 return <bytes>self._frames[i]
-        if known < SEARCHED_VARIANTS:
-            frame = frame_of_publication(publication, mask)
+        if known == SEARCHED_VARIANTS:
+            key = PyBytes_FromStringAndSize(<const char *>mask, sizeof(MetricMask))
+            if key in self._more_frames:
+                return <bytes>self._more_frames[key]
+        frame = frame_of_publication(publication, mask)
+        if self.max_payload and PyBytes_GET_SIZE(frame) > self.max_payload + MAX_HEADER:
+            raise PublicationError(ErrorCode.MESSAGE_TOO_LARGE, f"a data message has at most {self.max_payload} bytes")
+        if key is None:
             self._masks[known] = mask[0]
             self._frames.append(frame)
-            return frame
-        key = PyBytes_FromStringAndSize(<const char *>mask, sizeof(MetricMask))
-        frame = self._more_frames.get(key)
-        if frame is None:
-            frame = self._more_frames[key] = frame_of_publication(publication, mask)
+        else:
+            self._more_frames[key] = frame
         return frame
 
-    cdef uint64_t deliver(self, Publication publication, Posting posting, const Probe *probe,
-                          bint mark, bint skip) except? 0xFFFFFFFFFFFFFFFF:
-        """Queue the publication for the posting's connections; return how many subscriptions matched.
-
-        mark: note who got it; skip: leave out who is noted.
-        """
-        cdef uint64_t matched = 0, reached, total = 0
+    cdef NoResult plan(self, Publication publication, Posting posting, const Probe *probe) except NoResult.EXC:
+        """Work out what the posting's connections get. All that can fail fails here, before anybody got anything."""
         cdef uint32_t i, terms
         cdef MetricMask mask
         cdef bytes frame
-        cdef Py_ssize_t size
-        cdef SlotCursor cursor
-        cdef slot_t slot = 0
-        cdef SlotSet *slots
-        cdef OutQueue *queue
+        cdef Plan *plan
+        cdef Py_ssize_t capacity = self._planned + posting.count
+        if capacity > self._plans_capacity:
+            plan = <Plan *>realloc(self._plans, capacity * 2 * sizeof(Plan))
+            if plan == NULL:
+                raise MemoryError
+            self._plans = plan
+            self._plans_capacity = capacity * 2
         for i in range(posting.count):
             terms = self.index.matches(<Filter>posting.groups[i].filter, probe, &mask)
-            if terms == 0:
+            if terms:
+                plan = &self._plans[self._planned]
+                frame = self.frame_for(publication, &mask)
+                plan.frame = <PyObject *>frame
+                plan.slots = &posting.groups[i].slots
+                plan.terms = terms
+                self._planned += 1
+        return NoResult.OK
+
+    cdef uint64_t deliver(self, const Plan *plan, int channel, bint mark, bint skip) except? 0xFFFFFFFFFFFFFFFF:
+        """Queue a plan's frame for its connections; return how many subscriptions matched.
+
+        mark: note who got it; skip: leave out who is noted.
+        """
+        cdef uint64_t reached = 0, queued = 0
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(<object>plan.frame)
+        cdef SlotCursor cursor
+        cdef slot_t slot = 0
+        cdef OutQueue *queue
+        slotset_start(plan.slots, &cursor)
+        while slotset_next(plan.slots, &cursor, &slot):
+            if mark:
+                self._marks[slot] = self._publication
+            elif skip and self._marks[slot] == self._publication:
                 continue
-            frame = self.frame_for(publication, &mask)
-            size = PyBytes_GET_SIZE(frame)
-            slots = &posting.groups[i].slots
-            slotset_start(slots, &cursor)
-            reached = 0
-            while slotset_next(slots, &cursor, &slot):
-                if mark:
-                    self._marks[slot] = self._publication
-                elif skip and self._marks[slot] == self._publication:
+            reached += 1
+            queue = self._queues[slot]
+            if queue.shut or queue.overflowed:
+                continue
+            queued += 1
+            queue_push(queue, plan.frame, size)
+            if queue.limit and queue.bytes > queue.limit:
+                # Much in one turn is no sign of a slow reader: the kernel is asked first.
+                if not queue.blocked:
+                    (<Outbox>queue.owner).flush()
+                if queue.bytes <= queue.limit:
                     continue
-                reached += 1
-                queue = self._queues[slot]
-                if queue.shut or queue.overflowed:
-                    continue
-                queue_push(queue, <PyObject *>frame, size)
-                if queue.limit and queue.bytes > queue.limit:
-                    # Much in one turn is no sign of a slow reader: the kernel is asked first.
-                    if not queue.blocked:
-                        (<Outbox>queue.owner).flush()
-                    if queue.bytes <= queue.limit:
-                        continue
-                    queue.overflowed = True
-                elif queue.blocked:
-                    continue
-                if not queue.dirty:
-                    queue.dirty = True
-                    self.turn.add(<Outbox>queue.owner)
-            matched += reached * terms
-            total += reached
-            self.counters[publication.channel].bytes += reached * size
-        self.counters[publication.channel].deliveries += total
-        return matched
+                queue.overflowed = True
+            elif queue.blocked:
+                continue
+            if not queue.dirty:
+                queue.dirty = True
+                self.turn.add(<Outbox>queue.owner)
+        self.counters[channel].deliveries += queued
+        self.counters[channel].bytes += queued * size
+        return reached * plan.terms
 
     cdef uint64_t publish_publication(self, Publication publication) except? 0xFFFFFFFFFFFFFFFF:
         """Queue a publication for everybody who is subscribed to it; return how many subscriptions matched."""
         cdef Probe probe
         cdef uint64_t matched = 0
         cdef bint shadowed = False
+        cdef Py_ssize_t i, at_device
         cdef Posting posting = None
-        cdef ChannelCounters *counters = &self.counters[publication.channel]
-        counters.publications += 1
+        cdef int channel = publication.channel
         self.index.prepare(publication, &probe)
         self._publication += 1
+        self._planned = 0
         try:
             if publication.device is not None:
-                posting = self.index.find(publication.channel, publication.device)
+                posting = self.index.find(channel, publication.device)
             if posting is not None:
                 shadowed = posting.shadowed > 0
-                matched += self.deliver(publication, posting, &probe, shadowed, False)
-            matched += self.deliver(publication, self.index.find_all(publication.channel), &probe, False, shadowed)
+                self.plan(publication, posting, &probe)
+            at_device = self._planned
+            self.plan(publication, self.index.find_all(channel), &probe)
+            for i in range(self._planned):
+                matched += self.deliver(&self._plans[i], channel, shadowed and i < at_device, shadowed)
         finally:
             self._frames.clear()
             self._more_frames.clear()
-        counters.matched += matched
+        self.counters[channel].publications += 1
+        self.counters[channel].matched += matched
         return matched
 
     def publish(self, message):
@@ -183,7 +208,7 @@ cdef class Hub:
             How many subscriptions matched.
 
         Raises:
-            PublicationError: the message is none; it has the wire's code.
+            PublicationError: the message is none, or too large; it has the wire's code, and nobody got anything.
         """
         return self.publish_publication(publication_of(message))
 

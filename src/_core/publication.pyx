@@ -9,6 +9,7 @@ from .clock cimport iso_now
 from .scope cimport canonical_device
 from .wire cimport Channel, ErrorCode
 
+from collections.abc import Mapping as _Mapping
 from time import time_ns
 
 from orjson import dumps
@@ -62,7 +63,7 @@ cdef object completed_metric(object value):
     if type(value) is dict:
         if "value" not in <dict>value:
             fail("a metric has no value")
-        if "timestamp" in <dict>value and "unit" in <dict>value:
+        if (<dict>value).get("timestamp") is not None and "unit" in <dict>value:
             return value
         completed = {"value": (<dict>value)["value"], "unit": None, "timestamp": None}
         completed.update(<dict>value)
@@ -145,10 +146,9 @@ cdef Publication publication_of(object message):
     cdef PyObject *number
     cdef dict given
     if type(message) is not dict:
-        try:
-            message = dict(message)
-        except (TypeError, ValueError):
+        if not isinstance(message, _Mapping):
             fail("a message is an object")
+        message = dict(message)
     given = <dict>message
     kind = given.get("type")
     number = PyDict_GetItem(CHANNEL_OF_TYPE, kind) if type(kind) is str else NULL

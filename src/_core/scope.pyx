@@ -13,11 +13,11 @@ cdef object MAX_INT64 = (1 << 63) - 1
 
 
 cdef inline bint is_canonical_decimal(const char *text, Py_ssize_t size) noexcept:
-    """Say whether the bytes are what str(int) of a number of up to 18 digits would give."""
+    """Say whether the bytes are what str(int) of a number of up to 19 digits would give."""
     cdef Py_ssize_t i = 0
     if size and text[0] == c"-":
         i = 1
-    if size - i < 1 or size - i > 18:
+    if size - i < 1 or size - i > 19:
         return False
     if text[i] == c"0" and (size > 1):      # "01", "-0"
         return False
@@ -47,7 +47,9 @@ cdef object canonical_device(object value):
     if size == 0 or size > MAX_DEVICE_BYTES:
         return None
     if is_canonical_decimal(text, size):
-        return int(value)
+        number = int(value)
+        if MIN_INT64 <= number <= MAX_INT64:
+            return number
     return value
 
 

@@ -124,8 +124,7 @@ cdef class Session(Client):
         if command == Command.ERROR_REPORT:
             self.host.reported(self, message)
             return ErrorCode.NO_ERROR
-        # A batch within a batch never gets here, and one whose "type" is spelled with escapes is not worth it.
-        return self.fail(ErrorCode.INVALID_MESSAGE, id)
+        return self.fail(ErrorCode.INVALID_MESSAGE, id)     # a batch within a batch, which does not get here
 
     cdef int channel_of(self, dict message, object id) except -1000:
         """Return the command's channel, or its negated ErrorCode, which has been answered."""
@@ -262,8 +261,6 @@ cdef class Session(Client):
             if batch.sizes == NULL:
                 raise MemoryError
             outline(text, size, &sketch, batch.sizes, count)
-            if sketch.items != count:               # "messages" is spelled with escapes somewhere
-                return self.fail(ErrorCode.MESSAGE_TOO_LARGE, id)
         self.batch = batch
         self.continue_batch(now)
         return ErrorCode.NO_ERROR

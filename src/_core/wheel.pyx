@@ -8,6 +8,9 @@ from libc.stdlib cimport free, realloc
 from .types cimport NoResult, slot_t
 
 
+cdef double MAX_TICKS = 9e18         # fits an int64; nothing lives so long
+
+
 @cython.final
 cdef class TimerWheel:
     """One timer for each slot.
@@ -55,7 +58,7 @@ cdef class TimerWheel:
 
     cdef NoResult set_timer(self, slot_t slot, double deadline) except NoResult.EXC:
         """Arm the slot's timer, or move it. A deadline in the past fires in the next tick."""
-        cdef int64_t due = max(<int64_t>ceil(deadline / self.tick), self._now + 1)
+        cdef int64_t due = max(<int64_t>min(ceil(deadline / self.tick), MAX_TICKS), self._now + 1)
         cdef int32_t spoke = <int32_t>(due & (SPOKES - 1))
         cdef int32_t head
         if slot >= self._capacity:

@@ -12,6 +12,7 @@ class Hub:
     wheel: TimerWheel
     turn: Turn
     attached: int
+    max_payload: int
     def __init__(
         self,
         schedule: Callable[[Callable[[], None]], object],
@@ -19,6 +20,7 @@ class Hub:
         *,
         tick: float = 0.05,
         names: int = 65536,
+        max_payload: int = 0,
     ) -> None: ...
     def publish(self, message: Mapping[str, object]) -> int: ...
     def advance(self, now: float) -> None: ...
