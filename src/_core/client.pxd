@@ -22,6 +22,7 @@ cdef class Client(Connection):
         readonly Grant grant            # None: not authenticated
         # Authentication. Backlog: messages that came while a token is being verified, bounded.
         bint authenticating
+        int auth_outcome                # ErrorCode of the last one
         object auth_id
         bint auth_renews
         uint32_t auth_failures
@@ -39,6 +40,8 @@ cdef class Client(Connection):
     cdef NoResult accept(self, Grant grant, object id, bint renews, bint silent, double now) except NoResult.EXC
     cdef bint defer(self, const char *text, Py_ssize_t size) except -1
     cdef NoResult resume(self, double now) except NoResult.EXC
+    # A fault of the server: told to both sides; returns its ErrorCode.
+    cdef int fail_internally(self, object error, object id) except -1
     # Answers.
     cdef int fail(self, int code, object id, str text=*, int channel=*, double retry_after=*) except -1
     cdef NoResult answer(self, dict document, object id) except NoResult.EXC

@@ -59,17 +59,24 @@ cdef class Client(Connection):
         return NoResult.OK
 
     cdef NoResult on_rate_limited(self, double retry_after) except NoResult.EXC:
+        if self.authenticating and self.grant is None:
+            self.told_at = -INFINITY            # nothing goes out before auth_response: told with the next drop
+            return NoResult.OK
         self.fail(ErrorCode.RATE_LIMITED, None, None, -1, retry_after)
         return NoResult.OK
 
     cdef NoResult on_failure(self, object error) except NoResult.EXC:
-        """A bug or a full memory: tell both sides; a connection on which it goes on is ended."""
+        self.fail_internally(error, None)
+        return NoResult.OK
+
+    cdef int fail_internally(self, object error, object id) except -1:
+        """Handling a command raised: a bug, or no memory. A connection on which that goes on is ended."""
         self.host.failed(self, error)
         self.failures += 1
         if self.failures >= MAX_FAILURES:
-            return self.close(CloseCode.CLOSE_INTERNAL)
-        self.fail(ErrorCode.INTERNAL, None)
-        return NoResult.OK
+            self.close(CloseCode.CLOSE_INTERNAL)
+            return ErrorCode.INTERNAL
+        return self.fail(ErrorCode.INTERNAL, id)
 
     cdef double own_deadline(self) noexcept:
         if self.grant is None:
@@ -102,10 +109,10 @@ cdef class Client(Connection):
         outcome = self.host.authenticate(self, message.get("token"))
         if outcome is None:
             self.refuse(id, ErrorCode.INVALID_TOKEN, None)
-            return ErrorCode.INVALID_TOKEN
+            return self.auth_outcome
         if isinstance(outcome, Grant):
             self.accept(outcome, id, renews, False, now)
-            return ErrorCode.NO_ERROR
+            return self.auth_outcome
         self.authenticating = True
         self.auth_id = id
         self.auth_renews = renews
@@ -118,10 +125,13 @@ cdef class Client(Connection):
         if self.state != STATE_OPEN or not self.authenticating:
             return
         self.authenticating = False
-        if grant is None:
-            self.refuse(self.auth_id, ErrorCode.INVALID_TOKEN, None)
-        else:
-            self.accept(grant, self.auth_id, self.auth_renews, False, now)
+        try:
+            if grant is None:
+                self.refuse(self.auth_id, ErrorCode.INVALID_TOKEN, None)
+            else:
+                self.accept(grant, self.auth_id, self.auth_renews, False, now)
+        except Exception as error:
+            self.auth_outcome = self.fail_internally(error, self.auth_id)
         self.resume(now)
 
     cdef bint defer(self, const char *text, Py_ssize_t size) except -1:
@@ -150,6 +160,7 @@ cdef class Client(Connection):
 
     cdef NoResult refuse(self, object id, int code, str text) except NoResult.EXC:
         """Answer a refused authentication; the third one ends the connection."""
+        self.auth_outcome = code
         self.auth_failures += 1
         self.answer({"type": "auth_response", "success": False, "error": _ERROR_NAMES[code],
                      "message": text if text is not None else _ERROR_TEXTS[code]}, id)
@@ -175,6 +186,7 @@ cdef class Client(Connection):
         if first and not self.host.join(self, grant.user):
             self.refuse(id, ErrorCode.TOO_MANY_CONNECTIONS, None)
             return self.close(CloseCode.CLOSE_TOO_MANY_CONNECTIONS)
+        self.auth_outcome = ErrorCode.NO_ERROR
         lost = self.on_grant(grant)
         self.grant = grant
         self.expires_at = now + remaining

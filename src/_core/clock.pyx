@@ -1,12 +1,17 @@
 """Timestamps as the wire writes them: ISO 8601, UTC, milliseconds."""
 
 from cpython.unicode cimport PyUnicode_DecodeASCII
+from libc.math cimport rint
 from libc.stdio cimport snprintf
 from libc.time cimport time_t, tm
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 cdef extern from "<time.h>" nogil:
     tm *gmtime_r(const time_t *seconds, tm *result)
+
+# The years that ISO 8601 writes with four digits: 0001 to 9999.
+cdef double FIRST_SECOND = -62135596800
+cdef double END_OF_SECONDS = 253402300800
 
 # The text of the current millisecond: publications come in bursts, most of them share it.
 cdef time_t cached_second = -1
@@ -27,13 +32,13 @@ cdef str format_timestamp(time_t second, int milli):
 
 cdef str iso_timestamp(double unix_seconds):
     """Return "2024-01-01T12:00:00.000Z" for Unix seconds; ValueError outside of the calendar."""
-    if not -6e10 < unix_seconds < 2.5e11:
+    if not FIRST_SECOND <= unix_seconds < END_OF_SECONDS:
         raise ValueError("a timestamp outside of the calendar")
     cdef time_t second = <time_t>unix_seconds
     if second > unix_seconds:
         second -= 1
-    # The difference rounds up to a whole second just below one.
-    return format_timestamp(second, min(999, <int>((unix_seconds - second) * 1000)))
+    # Rounded to microseconds, which is what a double of this size holds, and then cut.
+    return format_timestamp(second, min(999, <int>(rint((unix_seconds - second) * 1e6) / 1000)))
 
 
 cdef str iso_now():

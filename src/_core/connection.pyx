@@ -195,6 +195,10 @@ cdef class Connection(Outbox):
         self.queue.blocked = True           # so that the CLOSE does not wait behind anything
         return self.close(CloseCode.CLOSE_SLOW_CONSUMER)
 
+    cpdef pause_writing(self):
+        Outbox.pause_writing(self)
+        self.arm()
+
     cdef NoResult arm(self) except NoResult.EXC:
         """Set the connection's one timer to whatever comes first."""
         cdef double deadline
@@ -202,6 +206,8 @@ cdef class Connection(Outbox):
             deadline = self.close_deadline
         elif self.state == STATE_OPEN:
             deadline = self.own_deadline()
+            if self.queue.blocked:          # on_timer has a look at it
+                deadline = min(deadline, monotonic_seconds() + self.limits.close_timeout / 2)
             if self.awaits_pong:
                 deadline = min(deadline, self.pinged_at + self.limits.ping_timeout)
             elif self.limits.ping_interval:
@@ -220,6 +226,12 @@ cdef class Connection(Outbox):
             if now >= self.close_deadline:
                 self.transport.underlying_transport.abort()
                 return NoResult.OK
+        elif self.state == STATE_OPEN and self.transport.is_close_frame_sent:
+            # picows has found a violation and hangs up when all is written, which a peer that does not read never
+            # lets happen.
+            self.state = STATE_CLOSING
+            self.close_code = self.transport.close_handshake.sent.code
+            self.close_deadline = now + self.limits.close_timeout / 2
         elif self.state == STATE_OPEN:
             self.on_due(now)
             if self.state != STATE_OPEN:

@@ -6,8 +6,11 @@ from libc.stdint cimport uint8_t
 
 from .publication cimport MetricMask, Publication
 
-cdef enum:
-    MAX_HEADER = 10                 # bytes of the longest unmasked header
+
+cdef inline Py_ssize_t payload_size(bytes frame) noexcept:
+    """Return the bytes of a frame without its header of 2, 4 or 10."""
+    cdef Py_ssize_t size = len(frame)
+    return size - (2 if size < 126 + 2 else 4 if size < 65536 + 4 else 10)
 
 
 cdef bytes frame_of(uint8_t opcode, bytes payload)

@@ -13,6 +13,7 @@ from orjson import dumps
 from .publication import PublicationError
 
 cdef enum:
+    MAX_HEADER = 10                 # bytes of the longest unmasked header
     MAX_REASON = 123                # bytes of a close reason: 125 of a control frame less the code
     FIN = 0x80
 

@@ -8,7 +8,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memset
 
 from .bitset cimport SlotCursor, slotset_next, slotset_start
-from .encode cimport MAX_HEADER, frame_of_publication
+from .encode cimport frame_of_publication, payload_size
 from .index cimport Filter, Index, Posting, Probe
 from .outbox cimport OutQueue, Outbox, Turn, queue_push
 from .publication cimport MetricMask, Publication, publication_of
@@ -63,7 +63,7 @@ cdef class Hub:
         return NoResult.OK
 
     cdef slot_t attach(self, Outbox outbox) except? 0xFFFFFFFF:
-        """Give a connection its slot, the lowest that is known to be free."""
+        """Give a connection its slot: one that is free again, else a new one."""
         cdef slot_t slot
         if self._free:
             slot = self._free.pop()
@@ -99,7 +99,7 @@ cdef class Hub:
             if key in self._more_frames:
                 return <bytes>self._more_frames[key]
         frame = frame_of_publication(publication, mask)
-        if self.max_payload and PyBytes_GET_SIZE(frame) > self.max_payload + MAX_HEADER:
+        if self.max_payload and payload_size(frame) > self.max_payload:
             raise PublicationError(ErrorCode.MESSAGE_TOO_LARGE, f"a data message has at most {self.max_payload} bytes")
         if key is None:
             self._masks[known] = mask[0]
@@ -153,7 +153,7 @@ cdef class Hub:
             if queue.shut or queue.overflowed:
                 continue
             queued += 1
-            queue_push(queue, plan.frame, size)
+            queue_push(queue, plan.frame, size, 0)
             if queue.limit and queue.bytes > queue.limit:
                 # Much in one turn is no sign of a slow reader: the kernel is asked first.
                 if not queue.blocked:

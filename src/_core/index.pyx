@@ -15,7 +15,7 @@ from .types cimport NoResult, slot_t
 from .wire import CHANNEL_NAMES as _CHANNEL_NAMES
 
 
-class TooManyNames(Exception):
+class TooManyNamesError(Exception):
     """The bound on interned names is reached."""
 
 
@@ -35,13 +35,13 @@ cdef class Names:
         self._free = []
 
     cdef Py_ssize_t acquire(self, str name) except -2:
-        """Return the name's number, counting one more user; TooManyNames at the bound."""
+        """Return the name's number, counting one more user; TooManyNamesError at the bound."""
         cdef Py_ssize_t number = self.find(name)
         if number >= 0:
             self._users[number] += 1
             return number
         if len(self._numbers) >= self.limit:
-            raise TooManyNames
+            raise TooManyNamesError
         if self._free:
             number = self._free.pop()
             self._names[number] = name
@@ -203,7 +203,7 @@ cdef class Index:
         return <Posting>self._all[channel]
 
     cdef Term acquire_term(self, int channel, tuple first, tuple second):
-        """Return the interned term, counting one more user; TooManyNames at the bound."""
+        """Return the interned term, counting one more user; TooManyNamesError at the bound."""
         key = (channel, first, second)
         cdef Term term = self._terms.get(key)
         if term is None:

@@ -13,7 +13,7 @@ and bounded. Answers, pongs and closes do not wait behind it, they go straight t
 """
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from picows.picows cimport WSListener, WSTransport
 
 from .buffer cimport ByteBuffer
@@ -22,8 +22,13 @@ from .types cimport NoResult
 cimport cython
 
 
+cdef enum:
+    ANSWER = 1                      # tag in the low bit of an entry: not data, and not to wait behind any
+
+
 cdef struct OutQueue:
-    PyObject **frames               # frames[head:tail] wait; the queue owns a reference to each
+    # entries[head:tail] wait: references to frames (bytes objects), which the queue owns, tagged or not.
+    uintptr_t *entries
     uint32_t head
     uint32_t tail
     uint32_t capacity
@@ -33,7 +38,8 @@ cdef struct OutQueue:
     uint8_t blocked
     uint8_t shut
     uint8_t overflowed
-    uint64_t bytes                  # of frames[head:tail]
+    uint32_t answers                # tagged entries among those that wait
+    uint64_t bytes                  # of all that wait
     uint64_t limit                  # bound on `bytes`; 0: none
     uint64_t messages_out           # data messages and answers accepted for sending
     uint64_t bytes_out              # the same in bytes, headers included
@@ -43,12 +49,17 @@ cdef struct OutQueue:
 cdef NoResult queue_make_room(OutQueue *queue) except NoResult.EXC
 
 
-cdef inline NoResult queue_push(OutQueue *queue, PyObject *frame, Py_ssize_t size) except NoResult.EXC:
-    """Append a frame (a bytes object of `size` bytes); the caller looks at the flags first."""
+cdef inline PyObject *frame_at(const OutQueue *queue, uint32_t i) noexcept:
+    return <PyObject *>(queue.entries[i] & ~<uintptr_t>ANSWER)
+
+
+cdef inline NoResult queue_push(OutQueue *queue, PyObject *frame, Py_ssize_t size, uintptr_t tag) except NoResult.EXC:
+    """Append a frame (a bytes object of `size` bytes), tagged 0 or ANSWER; the caller looks at the flags first."""
     if queue.tail == queue.capacity:
         queue_make_room(queue)
-    queue.frames[queue.tail] = frame
+    queue.entries[queue.tail] = <uintptr_t>frame | tag
     Py_INCREF(<object>frame)
+    queue.answers += <uint32_t>tag
     queue.tail += 1
     queue.bytes += size
     queue.messages_out += 1
@@ -74,6 +85,7 @@ cdef class Turn:
 
     cdef NoResult add(self, Outbox outbox) except NoResult.EXC
     cdef bint shares_run(self, OutQueue *queue) except -1
+    cdef NoResult join_run(self) except NoResult.EXC
 
 
 cdef class Outbox(WSListener):
@@ -87,7 +99,8 @@ cdef class Outbox(WSListener):
     cdef NoResult open_outbox(self, WSTransport transport) except NoResult.EXC
     cdef NoResult send(self, bytes frame) except NoResult.EXC
     cdef NoResult mark(self) except NoResult.EXC
-    cdef Py_ssize_t send_some(self) except -2
+    cdef Py_ssize_t send_some(self, bint first) except -2
+    cdef NoResult pass_answers(self) except NoResult.EXC
     cdef NoResult write_all(self) except NoResult.EXC
     cdef NoResult flush(self) except NoResult.EXC
     cdef void discard(self) noexcept

@@ -5,7 +5,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove, memset
 from picows.picows cimport WSListener, WSTransport
@@ -39,17 +39,17 @@ cdef NoResult queue_make_room(OutQueue *queue) except NoResult.EXC:
     """Make room for one more frame: by moving to the front where that frees half, else by growing."""
     cdef uint32_t count = queue.tail - queue.head
     cdef uint32_t capacity
-    cdef PyObject **frames
+    cdef uintptr_t *entries
     if queue.head >= queue.capacity // 2 and queue.head:
-        memmove(queue.frames, queue.frames + queue.head, count * sizeof(PyObject *))
+        memmove(queue.entries, queue.entries + queue.head, count * sizeof(uintptr_t))
         queue.head = 0
         queue.tail = count
         return NoResult.OK
     capacity = max(<uint32_t>FIRST_CAPACITY, queue.capacity * 2)
-    frames = <PyObject **>realloc(queue.frames, capacity * sizeof(PyObject *))
-    if frames == NULL:
+    entries = <uintptr_t *>realloc(queue.entries, capacity * sizeof(uintptr_t))
+    if entries == NULL:
         raise MemoryError
-    queue.frames = frames
+    queue.entries = entries
     queue.capacity = capacity
     return NoResult.OK
 
@@ -58,12 +58,12 @@ cdef void queue_clear(OutQueue *queue) noexcept:
     """Let go of every frame; a large array too."""
     while queue.head < queue.tail:
         queue.head += 1
-        Py_DECREF(<object>queue.frames[queue.head - 1])
-    queue.head = queue.tail = 0
+        Py_DECREF(<object>frame_at(queue, queue.head - 1))
+    queue.head = queue.tail = queue.answers = 0
     queue.bytes = 0
     if queue.capacity > KEPT_CAPACITY:
-        free(queue.frames)
-        queue.frames = NULL
+        free(queue.entries)
+        queue.entries = NULL
         queue.capacity = 0
 
 
@@ -71,13 +71,14 @@ cdef Py_ssize_t queue_advance(OutQueue *queue, Py_ssize_t sent) noexcept:
     """Drop the frames that `sent` bytes cover; return how many bytes of the next one they reach into."""
     cdef Py_ssize_t size
     while queue.head < queue.tail:
-        size = PyBytes_GET_SIZE(<object>queue.frames[queue.head])
+        size = PyBytes_GET_SIZE(<object>frame_at(queue, queue.head))
         if sent < size:
             return sent
         sent -= size
         queue.bytes -= size
+        queue.answers -= <uint32_t>(queue.entries[queue.head] & ANSWER)
         queue.head += 1
-        Py_DECREF(<object>queue.frames[queue.head - 1])
+        Py_DECREF(<object>frame_at(queue, queue.head - 1))
     queue_clear(queue)
     return 0
 
@@ -106,25 +107,35 @@ cdef class Turn:
         return NoResult.OK
 
     cdef bint shares_run(self, OutQueue *queue) except -1:
-        """Say whether the queue's frames are those of the last connection; their bytes are in `_run_bytes` then."""
+        """Say whether `_run_bytes` is what the queue holds; if not, remember its frames for the next connection.
+
+        The bytes are put together when a second connection has the same frames, or when there are more of them
+        than one sendmsg() takes.
+        """
         cdef Py_ssize_t count = queue.tail - queue.head
         cdef Py_ssize_t i
-        cdef PyObject **frames = queue.frames + queue.head
         if count < 2 or queue.bytes > MAX_SHARED_RUN:
             return False
         if len(self._run) == count:
             for i in range(count):
-                if <PyObject *>self._run[i] != frames[i]:
+                if <PyObject *>self._run[i] != frame_at(queue, <uint32_t>(queue.head + i)):
                     break
             else:
                 if self._run_bytes.size == 0:
-                    for i in range(count):
-                        buffer_append(&self._run_bytes, PyBytes_AS_STRING(<object>frames[i]),
-                                      PyBytes_GET_SIZE(<object>frames[i]))
+                    self.join_run()
                 return True
-        self._run = [<object>frames[i] for i in range(count)]
+        self._run = [<object>frame_at(queue, <uint32_t>(queue.head + i)) for i in range(count)]
         self._run_bytes.size = 0
-        return False
+        if count <= MAX_VECTORS:
+            return False
+        self.join_run()
+        return True
+
+    cdef NoResult join_run(self) except NoResult.EXC:
+        """Put the bytes of the run's frames together."""
+        for frame in self._run:
+            buffer_append(&self._run_bytes, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
+        return NoResult.OK
 
     def flush(self):
         """Write what this turn has gathered; called by the event loop."""
@@ -149,7 +160,7 @@ cdef class Outbox(WSListener):
 
     def __dealloc__(self):
         queue_clear(&self.queue)
-        free(self.queue.frames)
+        free(self.queue.entries)
 
     cdef NoResult open_outbox(self, WSTransport transport) except NoResult.EXC:
         """Start writing to a transport that has just finished its handshake."""
@@ -176,7 +187,7 @@ cdef class Outbox(WSListener):
         if self.transport is None or self.queue.shut or self.transport.is_close_frame_sent:
             return NoResult.OK
         if not self.queue.blocked:
-            queue_push(&self.queue, <PyObject *>frame, size)
+            queue_push(&self.queue, <PyObject *>frame, size, ANSWER)
             return self.mark()
         if <uint64_t>self.transport.underlying_transport.get_write_buffer_size() > self.urgent_limit:
             self.queue.overflowed = True
@@ -186,24 +197,27 @@ cdef class Outbox(WSListener):
         self._write(frame)
         return NoResult.OK
 
-    cdef Py_ssize_t send_some(self) except -2:
-        """Offer the queue's next frames to the kernel; return the bytes it took, -1 when the socket is broken."""
+    cdef Py_ssize_t send_some(self, bint first) except -2:
+        """Offer the queue's next frames to the kernel; return the bytes it took, -1 when the socket is broken.
+
+        first: it is the flush's first look at the queue, which is then compared with the last connection's.
+        """
         cdef OutQueue *queue = &self.queue
         cdef iovec vectors[MAX_VECTORS]
         cdef msghdr message
         cdef uint32_t i, count = min(queue.tail - queue.head, <uint32_t>MAX_VECTORS)
         cdef Py_ssize_t sent
         self.turn.writes += 1
-        if count > 1 and self.turn.shares_run(queue):
+        if first and self.turn.shares_run(queue):
             sent = socket_send(self.transport._socket, self.turn._run_bytes.data, self.turn._run_bytes.size,
                                MSG_DONTWAIT | MSG_NOSIGNAL)
         elif count == 1:
-            sent = socket_send(self.transport._socket, PyBytes_AS_STRING(<object>queue.frames[queue.head]),
-                               PyBytes_GET_SIZE(<object>queue.frames[queue.head]), MSG_DONTWAIT | MSG_NOSIGNAL)
+            sent = socket_send(self.transport._socket, PyBytes_AS_STRING(<object>frame_at(queue, queue.head)),
+                               PyBytes_GET_SIZE(<object>frame_at(queue, queue.head)), MSG_DONTWAIT | MSG_NOSIGNAL)
         else:
             for i in range(count):
-                vectors[i].iov_base = PyBytes_AS_STRING(<object>queue.frames[queue.head + i])
-                vectors[i].iov_len = PyBytes_GET_SIZE(<object>queue.frames[queue.head + i])
+                vectors[i].iov_base = PyBytes_AS_STRING(<object>frame_at(queue, queue.head + i))
+                vectors[i].iov_len = PyBytes_GET_SIZE(<object>frame_at(queue, queue.head + i))
             memset(&message, 0, sizeof(message))
             message.msg_iov = vectors
             message.msg_iovlen = count
@@ -219,9 +233,12 @@ cdef class Outbox(WSListener):
         """
         cdef OutQueue *queue = &self.queue
         cdef Py_ssize_t sent, offset
-        cdef bytes first
-        if self.transport is None:
+        cdef bytes frame
+        cdef bint first = True
+        # Nothing may follow a CLOSE (RFC 6455, 5.5.1), such as picows sends for violations that it finds itself.
+        if self.transport is None or self.transport.is_close_frame_sent:
             queue_clear(queue)
+            queue.shut = True
             return NoResult.OK
         if queue.overflowed and not queue.shut:
             return self.on_overflow()
@@ -229,7 +246,8 @@ cdef class Outbox(WSListener):
             if self.transport.is_secure:
                 self.write_all()
                 continue
-            sent = self.send_some()
+            sent = self.send_some(first)
+            first = False
             if sent < 0:
                 queue_clear(queue)
                 queue.shut = True
@@ -238,9 +256,30 @@ cdef class Outbox(WSListener):
             offset = queue_advance(queue, sent)
             if queue.head < queue.tail:
                 self.turn.refused += 1
-                first = <bytes>queue.frames[queue.head]
-                queue_advance(queue, PyBytes_GET_SIZE(first))
-                self._write(first[offset:] if offset else first)
+                frame = <bytes>frame_at(queue, queue.head)
+                queue_advance(queue, PyBytes_GET_SIZE(frame))
+                self._write(frame[offset:] if offset else frame)
+                self.pass_answers()
+        return NoResult.OK
+
+    cdef NoResult pass_answers(self) except NoResult.EXC:
+        """Hand the answers that wait to the transport, past the data: those to come will go there too."""
+        cdef OutQueue *queue = &self.queue
+        cdef uint32_t i, kept = queue.head
+        cdef bytes frame
+        if not queue.blocked or queue.answers == 0:
+            return NoResult.OK
+        for i in range(queue.head, queue.tail):
+            if queue.entries[i] & ANSWER:
+                frame = <bytes>frame_at(queue, i)
+                queue.bytes -= PyBytes_GET_SIZE(frame)
+                Py_DECREF(frame)
+                self._write(frame)
+            else:
+                queue.entries[kept] = queue.entries[i]
+                kept += 1
+        queue.tail = kept
+        queue.answers = 0
         return NoResult.OK
 
     cdef NoResult write_all(self) except NoResult.EXC:
@@ -250,8 +289,9 @@ cdef class Outbox(WSListener):
         cdef char *target = PyBytes_AS_STRING(joined)
         cdef uint32_t i
         for i in range(queue.head, queue.tail):
-            memcpy(target, PyBytes_AS_STRING(<object>queue.frames[i]), PyBytes_GET_SIZE(<object>queue.frames[i]))
-            target += PyBytes_GET_SIZE(<object>queue.frames[i])
+            frame = <object>frame_at(queue, i)
+            memcpy(target, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
+            target += PyBytes_GET_SIZE(frame)
         queue_clear(queue)
         self.turn.writes += 1
         self._write(joined)

@@ -10,7 +10,8 @@ from .scope cimport canonical_device
 from .wire cimport Channel, ErrorCode
 
 from collections.abc import Mapping as _Mapping
-from time import time_ns
+from re import compile as _re_compile
+from time import time_ns as _time_ns
 
 from orjson import dumps
 
@@ -20,13 +21,15 @@ from .wire import ErrorCode as _ErrorCode
 cdef enum:
     MAX_NAME_BYTES = 128            # a metric, severity, alert type or status
 
+_WORD_ENDS = _re_compile(r"(?<=[a-z0-9])(?=[A-Z])|[\s_.-]+")
+
 cdef dict CHANNEL_OF_TYPE = {name: number for number, name in _MESSAGE_TYPES.items()}
 cdef dict NAME_OF_CHANNEL = _CHANNEL_NAMES
 cdef dict TYPE_OF_CHANNEL = _MESSAGE_TYPES
 
 # Alerts without an id are numbered from the time at which the process started, in microseconds: rising, whole
 # numbers below 2**53 (JavaScript reads them), and not used again after a restart.
-cdef object next_alert_id = time_ns() // 1000
+cdef object next_alert_id = _time_ns() // 1000
 
 
 class PublicationError(ValueError):
@@ -105,6 +108,12 @@ cdef str event_name(dict document, str key, bint required):
     return value
 
 
+cdef str title_of(str name):
+    """Return a title for people: "highTemperature" or "high_temperature" is "High Temperature Alert"."""
+    cdef str title = _WORD_ENDS.sub(" ", name).strip().title()
+    return title if title.endswith("Alert") else f"{title} Alert".strip()
+
+
 cdef object take_alert(Publication self, dict message):
     """Put an alert's document together: the documented fields in their order, then what else it has."""
     global next_alert_id
@@ -118,8 +127,7 @@ cdef object take_alert(Publication self, dict message):
         next_alert_id += 1
         document["alert_id"] = next_alert_id
     if document["title"] is None:
-        name = self.second if self.second is not None else f"{self.first} alert"
-        document["title"] = name.replace("_", " ").capitalize()
+        document["title"] = title_of(self.second if self.second is not None else self.first)
     if document["message"] is None:
         document["message"] = document["title"]
     self.document = document

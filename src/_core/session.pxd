@@ -19,6 +19,7 @@ cdef class Batch:
         Py_ssize_t position
         object id
         list results                    # one entry an item, None when nobody asked
+        bint waits                      # the last result is that of a verification which is under way
 
 
 @cython.final
@@ -29,7 +30,9 @@ cdef class Session(Client):
         Batch batch                     # the one that waits
 
     # One message or batch item; these return its ErrorCode, which has been answered.
-    cdef int handle(self, dict message, double now) except -1
+    cdef bint is_too_large(self, Py_ssize_t size, bint is_auth) noexcept
+    cdef int attempt(self, dict message, double now) except -1
+    cdef int handle(self, dict message, object id, double now) except -1
     cdef int run(self, int command, dict message, object id, double now) except -1
     cdef int subscribe(self, dict message, object id) except -1
     cdef int unsubscribe(self, dict message, object id) except -1

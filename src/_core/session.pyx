@@ -13,13 +13,18 @@ from .subscriptions cimport SubscriptionTable
 from .types cimport NoResult
 from .wire cimport Channel, Command, ErrorCode
 
-from .index import TooManyNames
+from .index import TooManyNamesError
 from .publication import PublicationError
 from .publication import channel_of as data_channel
 from .wire import CHANNEL_NAMES as _CHANNEL_NAMES, CHANNELS as _CHANNELS, ERROR_NAMES as _ERROR_NAMES
 
 cdef dict NUMBER_OF_CHANNEL = _CHANNELS
 cdef dict NAME_OF_CHANNEL = _CHANNEL_NAMES
+
+
+cdef inline dict result_of(int error):
+    """Return a batch item's entry in the batch_response."""
+    return {"success": True} if error == ErrorCode.NO_ERROR else {"success": False, "error": _ERROR_NAMES[error]}
 
 
 @cython.final
@@ -74,8 +79,7 @@ cdef class Session(Client):
         if self.limits.json_depth and sketch.depth > self.limits.json_depth:
             self.fail(ErrorCode.INVALID_MESSAGE, None, f"nested deeper than {self.limits.json_depth}")
             return NoResult.OK
-        if self.limits.message_size and size > self.limits.message_size and not sketch.is_batch and not (
-                sketch.is_auth and size <= self.limits.auth_size):
+        if not sketch.is_batch and self.is_too_large(size, sketch.is_auth):
             self.fail(ErrorCode.MESSAGE_TOO_LARGE, None, f"a message has at most {self.limits.message_size} bytes")
             return NoResult.OK
         message = decode(text, size, &error)
@@ -83,7 +87,7 @@ cdef class Session(Client):
             self.fail(error, None)
             return NoResult.OK
         if not sketch.is_batch or command_of(message) != Command.BATCH:
-            self.handle(message, now)
+            self.attempt(message, now)
             return NoResult.OK
         id = id_of(message, &error)
         if error:
@@ -94,13 +98,26 @@ cdef class Session(Client):
 
     # Commands.
 
-    cdef int handle(self, dict message, double now) except -1:
-        """Handle one decoded message or batch item; return its ErrorCode."""
+    cdef bint is_too_large(self, Py_ssize_t size, bint is_auth) noexcept:
+        """Say whether a message is over its bound; a token may need more room than other messages."""
+        cdef Py_ssize_t limit = self.limits.message_size
+        if is_auth and limit:
+            limit = max(limit, self.limits.auth_size) if self.limits.auth_size else 0
+        return limit > 0 and size > limit
+
+    cdef int attempt(self, dict message, double now) except -1:
+        """Handle one decoded message or batch item, whatever happens; return its ErrorCode."""
         cdef int error = 0
-        cdef int command = command_of(message)
         cdef object id = id_of(message, &error)
         if error:
             return self.fail(error, None, "id is a string or an integer of at most 64 bytes")
+        try:
+            return self.handle(message, id, now)
+        except Exception as failure:
+            return self.fail_internally(failure, id)
+
+    cdef int handle(self, dict message, object id, double now) except -1:
+        cdef int command = command_of(message)
         if command < 0:
             return self.fail(-command, id)
         if command != Command.AUTH and command != Command.PING:
@@ -170,7 +187,7 @@ cdef class Session(Client):
             return self.fail(ErrorCode.TOO_MANY_SUBSCRIPTIONS, id, None, channel)
         try:
             self.table.subscribe(channel, selection, False)
-        except TooManyNames:
+        except TooManyNamesError:
             return self.fail(ErrorCode.TOO_MANY_SUBSCRIPTIONS, id, "the server knows as many names as it may", channel)
         if id is not None:
             document = {"type": "subscribe_response", "id": id, "success": True, "channel": NAME_OF_CHANNEL[channel],
@@ -268,7 +285,7 @@ cdef class Session(Client):
     cdef NoResult continue_batch(self, double now) except NoResult.EXC:
         """Do the batch's items up to the end or to one that has to wait."""
         cdef Batch batch = self.batch
-        cdef int error
+        cdef int error, invalid
         cdef Py_ssize_t i
         while batch.position < len(batch.items) and not self.authenticating and self.state == STATE_OPEN:
             i = batch.position
@@ -278,15 +295,15 @@ cdef class Session(Client):
                 error = ErrorCode.RATE_LIMITED
             elif type(item) is not dict:
                 error = self.fail(ErrorCode.INVALID_MESSAGE, None)
-            elif batch.sizes != NULL and batch.sizes[i] > self.limits.message_size and not (
-                    command_of(item) == Command.AUTH and batch.sizes[i] <= self.limits.auth_size):
-                error = self.fail(ErrorCode.MESSAGE_TOO_LARGE, None)
+            elif batch.sizes != NULL and self.is_too_large(batch.sizes[i], command_of(item) == Command.AUTH):
+                invalid = 0
+                error = self.fail(ErrorCode.MESSAGE_TOO_LARGE, id_of(item, &invalid))
             else:
-                error = self.handle(item, now)
+                error = self.attempt(item, now)
             if batch.results is not None:
-                batch.results.append({"success": True} if error == ErrorCode.NO_ERROR
-                                     else {"success": False, "error": _ERROR_NAMES[error]})
-        if batch.position < len(batch.items) and self.state == STATE_OPEN:
+                batch.results.append(result_of(error))
+            batch.waits = self.authenticating
+        if (batch.position < len(batch.items) or batch.waits) and self.state == STATE_OPEN:
             return NoResult.OK
         self.batch = None
         if batch.results is not None:
@@ -318,6 +335,9 @@ cdef class Session(Client):
     cdef NoResult resume(self, double now) except NoResult.EXC:
         """Go on after a verification: first with the batch that it interrupted."""
         if self.batch is not None:
+            if self.batch.waits and self.batch.results is not None:
+                self.batch.results[len(self.batch.results) - 1] = result_of(self.auth_outcome)
+            self.batch.waits = False
             self.continue_batch(now)
         return Client.resume(self, now)
 

@@ -149,7 +149,7 @@ cdef class SubscriptionTable:
     cdef Subscription subscribe(self, int channel, Selection selection, bint implicit):
         """Add a subscription in place of those with the same channel and devices, and of the implicit one.
 
-        The caller has checked the limits, and that the scope covers some of it. TooManyNames at the index's
+        The caller has checked the limits, and that the scope covers some of it. TooManyNamesError at the index's
         bound, and then nothing has changed.
         """
         cdef Subscription subscription = Subscription.__new__(Subscription)

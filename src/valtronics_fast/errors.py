@@ -43,4 +43,5 @@ class AuthError(ValtronicsError):
     def __init__(self, reason: str, code: ErrorCode = ErrorCode.INVALID_TOKEN) -> None:
         self.code = code
         self.reason = reason
-        super().__init__("the token has expired" if code == ErrorCode.TOKEN_EXPIRED else "the token is not valid")
+        expired = code == ErrorCode.TOKEN_EXPIRED
+        super().__init__("the token has expired" if expired else "the token is not valid")

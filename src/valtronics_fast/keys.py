@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from valtronics_fast.config_checks import PUBLIC_KEY_ALGORITHMS, SECRET_BYTES
 from valtronics_fast.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,16 +29,15 @@ __all__ = ["KEY_TYPES", "Key", "PublicKey", "as_public_key", "load_keys", "suits
 PublicKey: TypeAlias = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 Key: TypeAlias = bytes | PublicKey
 
+_FAMILIES: Final[Mapping[str, type[Key]]] = {
+    "HS": bytes,
+    "RS": RSAPublicKey,
+    "PS": RSAPublicKey,
+    "ES": EllipticCurvePublicKey,
+    "Ed": Ed25519PublicKey,
+}
 KEY_TYPES: Final[Mapping[str, type[Key]]] = {
-    "HS256": bytes,
-    "HS384": bytes,
-    "HS512": bytes,
-    "RS256": RSAPublicKey,
-    "RS384": RSAPublicKey,
-    "RS512": RSAPublicKey,
-    "PS256": RSAPublicKey,
-    "ES256": EllipticCurvePublicKey,
-    "EdDSA": Ed25519PublicKey,
+    name: _FAMILIES[name[:2]] for name in (*SECRET_BYTES, *PUBLIC_KEY_ALGORITHMS)
 }
 """Every algorithm that may be configured, with the type of key that it takes; `none` is not among them."""
 

@@ -1,6 +1,6 @@
 from typing import final
 
-class TooManyNames(Exception): ...
+class TooManyNamesError(Exception): ...
 
 @final
 class Names:

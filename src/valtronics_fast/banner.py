@@ -1,0 +1,63 @@
+"""What `serve` prints once it runs: where it listens, and how to see live data at once."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from valtronics_fast.config import Config
+
+__all__ = ["render"]
+
+
+def render(
+    config: Config, *, version: str, port: int, http_port: int, token: str, secret_made_up: bool
+) -> str:
+    """Render the text.
+
+    Args:
+        config: the settings in force.
+        version: the program's version.
+        port: the WebSocket port; not the configured one when that is 0.
+        http_port: the HTTP port, likewise.
+        token: a token to show and to try the server with; "" for none.
+        secret_made_up: no key is configured, and the secret is one for this run.
+    """
+    scheme = "wss" if config.tls.certfile else "ws"
+    address = f"{scheme}://{_reachable(config.server.host)}:{port}"
+    http = f"http://{_reachable(config.http.host)}:{http_port}"
+    parts = [
+        f"valtronics_fast {version} is running; Ctrl-C stops it.\n",
+        f"  WebSocket  {address}/ws",
+        f"  HTTP       {http}/health/ready  {http}/api/v1/stats",
+    ]
+    if config.demo:
+        parts.append("  Demo       simulated devices send telemetry, alerts and status changes")
+    if secret_made_up:
+        parts.append(
+            "\nNo key is configured: a random secret was made up, and tokens signed with it end with the run."
+            "\nTo keep them, set VFAST_AUTH__SECRET or [auth] secret (openssl rand -base64 48 makes one)."
+        )
+    if token:
+        channel, data = ("telemetry", "telemetry") if config.demo else ("system", "figures of this host")
+        header = f"-H 'Authorization: Bearer {token}'"
+        # websocat takes everything behind -H for headers, so that it has to stand last.
+        parts += [
+            f"\nA token that may see and publish everything, for 24 hours:\n  {token}",
+            f"\nWatch live {data} with one of these:",
+            f"  wscat -c {address}/ws/{channel} {header}",
+            f"  websocat {address}/ws/{channel} {header}",
+        ]
+    return "\n".join(parts) + "\n"
+
+
+def _reachable(host: str) -> str:
+    """Return the host for a URL on this machine: loopback for "all interfaces", brackets around IPv6."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    return host if address.version == 4 else f"[{host}]"

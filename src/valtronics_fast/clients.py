@@ -1,0 +1,236 @@
+"""The connected clients: the Python side of the core's sessions (their `Host`).
+
+Everything here is done once a connection, or once for a command; accepted data never comes through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from inspect import isawaitable
+from typing import TYPE_CHECKING
+
+import orjson
+
+from valtronics_fast._core.connection import Limits
+from valtronics_fast._core.session import Session
+from valtronics_fast._core.wire import CHANNEL_NAMES, CLOSE_REASONS
+from valtronics_fast.errors import AuthError
+from valtronics_fast.logging import fields, limited
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+
+    from valtronics_fast._core.hub import Hub
+    from valtronics_fast._core.scope import Grant
+    from valtronics_fast._core.wire import CloseCode
+    from valtronics_fast.auth import Authenticator
+    from valtronics_fast.config import Config
+    from valtronics_fast.producers.base import Publish
+    from valtronics_fast.statistics import Statistics
+
+__all__ = ["Clients", "limits_of"]
+
+MAX_REPORT = 512
+"""Characters of a client's error report that are logged."""
+
+_log = logging.getLogger(__name__)
+_complaints = limited("valtronics_fast.clients.complaints")
+
+
+def limits_of(config: Config) -> Limits:
+    """Return the bounds of a connection in the form of the core."""
+    limits, auth, server = config.limits, config.auth, config.server
+    return Limits(
+        messages_per_second=limits.messages_per_second,
+        message_size=limits.message_size,
+        auth_size=limits.auth_size,
+        frame_size=limits.frame_size,
+        fragments=limits.fragments,
+        batch_items=limits.batch_items,
+        subscriptions=limits.subscriptions,
+        device_ids=limits.device_ids,
+        json_depth=limits.json_depth,
+        queue_size=limits.queue_size,
+        auth_attempts=auth.attempts,
+        auth_timeout=auth.timeout,
+        grace=auth.grace,
+        renewal_notice=auth.renewal_notice,
+        ping_interval=server.ping_interval,
+        ping_timeout=server.ping_timeout,
+        close_timeout=server.close_timeout,
+    )
+
+
+class Clients:
+    """The connected clients.
+
+    Args:
+        config: the settings.
+        hub: where they subscribe.
+        authenticator: verifies their tokens.
+        statistics: counts them.
+        publish: takes what they publish.
+
+    Attributes:
+        limits: the bounds of each connection.
+        active: connections that are open.
+    """
+
+    def __init__(
+        self, config: Config, hub: Hub, authenticator: Authenticator, statistics: Statistics, publish: Publish
+    ) -> None:
+        self.hub = hub
+        self.limits = limits_of(config)
+        self.publish = publish
+        self.active = 0
+        self._gone = asyncio.Event()
+        self._per_user = config.limits.connections_per_user
+        self._authenticator = authenticator
+        self._statistics = statistics
+        self._users: Counter[str] = Counter()
+        self._verifications: set[asyncio.Task[None]] = set()
+
+    def has_room(self, user: str) -> bool:
+        """Say whether the user may open one more connection."""
+        return not self._per_user or self._users[user] < self._per_user
+
+    def verify(self, token: object, address: str) -> Grant | Awaitable[Grant]:
+        """Return what a token permits, or an awaitable of it; a refusal is counted and logged.
+
+        Raises:
+            AuthError: the token is refused; so may the awaitable.
+        """
+        try:
+            granted = self._authenticator.verify(token)
+        except AuthError as error:
+            self._count_failure(error, address)
+            raise
+        return granted if not isawaitable(granted) else self._verify_later(granted, address)
+
+    async def _verify_later(self, verification: Awaitable[Grant], address: str) -> Grant:
+        try:
+            return await verification
+        except AuthError as error:
+            self._count_failure(error, address)
+            raise
+
+    def _count_failure(self, error: AuthError, address: str) -> None:
+        self._statistics.auth_failures[error.reason] += 1
+        _complaints.warning(
+            "authentication failed", extra=fields(limit_key="auth", address=address, reason=error.reason)
+        )
+
+    def sessions(self) -> list[Session]:
+        """Return those that are connected."""
+        return [each for each in self.hub.connections() if isinstance(each, Session)]
+
+    async def close(self, code: CloseCode, patience: float) -> None:
+        """Say goodbye to everybody and wait for them to go; cut those that have not after so many seconds."""
+        for session in self.sessions():
+            session.disconnect(code)
+        try:
+            async with asyncio.timeout(patience):
+                while self.active:
+                    self._gone.clear()
+                    await self._gone.wait()
+        except TimeoutError:
+            for session in self.sessions():
+                session.abort()
+            await asyncio.sleep(0)
+        await self._stop_verifications()
+
+    async def _stop_verifications(self) -> None:
+        """Give up the verifications that are still running."""
+        for task in tuple(self._verifications):
+            task.cancel()
+        await asyncio.gather(*self._verifications, return_exceptions=True)
+
+    # --- the host of the sessions
+
+    def opened(self, session: Session, /) -> None:
+        """A handshake is done."""
+        self.active += 1
+        self._statistics.opened()
+        _log.info(
+            "connected",
+            extra=fields(
+                connection=session.number,
+                address=session.address,
+                endpoint=CHANNEL_NAMES.get(session.endpoint, "all"),
+            ),
+        )
+
+    def closed(self, session: Session, /) -> None:
+        """A connection is gone."""
+        self.active -= 1
+        self._gone.set()
+        if session.user is not None:
+            self._users[session.user] -= 1
+            if not self._users[session.user]:
+                del self._users[session.user]
+        self._statistics.closed(session)
+        _log.info(
+            "disconnected",
+            extra=fields(
+                connection=session.number,
+                address=session.address,
+                user=session.user,
+                duration=round(session.age, 3),
+                messages_in=session.messages_in,
+                messages_out=session.messages_out,
+                bytes_in=session.bytes_in,
+                bytes_out=session.bytes_out,
+                code=session.close_code,
+                reason=CLOSE_REASONS.get(session.close_code, "by_client"),
+            ),
+        )
+
+    def join(self, session: Session, user: str, /) -> bool:  # noqa: ARG002 - the host's signature
+        """Count a connection for its user; False when the user has as many as it may."""
+        if not self.has_room(user):
+            return False
+        self._users[user] += 1
+        return True
+
+    def authenticate(self, session: Session, token: object, /) -> Grant | Awaitable[Grant] | None:
+        """Return what a token permits, an awaitable of it, or None when it is refused."""
+        try:
+            return self.verify(token, session.address)
+        except AuthError:
+            return None
+
+    def wait(self, session: Session, verification: Awaitable[Grant], /) -> None:
+        """Tell the session the outcome of a verification that takes its time."""
+        task = asyncio.ensure_future(self._finish(session, verification))
+        self._verifications.add(task)
+        task.add_done_callback(self._verifications.discard)
+
+    async def _finish(self, session: Session, verification: Awaitable[Grant]) -> None:
+        try:
+            grant = await verification
+        except AuthError:
+            session.verified(None)
+        else:
+            session.verified(grant)
+
+    def reported(self, session: Session, report: Mapping[str, object], /) -> None:
+        """Log what a client has to say of its own processing errors."""
+        _complaints.warning(
+            "a client reports an error",
+            extra=fields(
+                limit_key="report",
+                connection=session.number,
+                user=session.user,
+                report=orjson.dumps(report).decode()[:MAX_REPORT],
+            ),
+        )
+
+    def failed(self, session: Session, error: BaseException, /) -> None:
+        """Log that handling a message raised: a fault of this program."""
+        _complaints.error(
+            "a message could not be handled",
+            exc_info=error,
+            extra=fields(limit_key="failed", connection=session.number, user=session.user),
+        )

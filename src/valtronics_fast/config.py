@@ -1,0 +1,348 @@
+"""The settings: the one definition of every name, unit, default and meaning of zero.
+
+TOML keys, VFAST_<SECTION>__<NAME> variables, flags and docs/configuration.md all follow from the fields
+below; `python -m valtronics_fast.config` prints that page. Once loaded, durations are seconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+
+from valtronics_fast import config_checks as checks
+from valtronics_fast.config_load import gather
+from valtronics_fast.errors import ConfigError
+from valtronics_fast.producers.mapping import DEFAULT_TOPICS
+from valtronics_fast.setting import MAX_COUNT, Count, Duration, Section, Setting, Size, setting, settings_of
+from valtronics_fast.units import Rate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = [
+    "SETTINGS",
+    "AuthConfig",
+    "BackplaneConfig",
+    "Config",
+    "HttpConfig",
+    "LimitsConfig",
+    "LoggingConfig",
+    "MqttConfig",
+    "SecurityConfig",
+    "ServerConfig",
+    "SystemConfig",
+    "TlsConfig",
+]
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Host = Annotated[str, setting(allowed="a host name or IP address", check=checks.check_host)]
+File = Annotated[str, setting(allowed="a file that can be read", check=checks.check_file)]
+List = tuple[str, ...]
+
+
+class ServerConfig(Section, frozen=True, kw_only=True):
+    """The WebSocket port and the timers of its connections."""
+
+    host: Annotated[
+        Host, setting("Address to listen on for WebSocket; 0.0.0.0 or :: for all interfaces.", flag="--host")
+    ] = "127.0.0.1"
+    port: Annotated[
+        Port, setting("Port to listen on for WebSocket.", zero="the system picks a free one", flag="--port")
+    ] = 8000
+    handshake_timeout: Annotated[
+        Duration, setting("Time for TLS and the HTTP request that open a connection.", zero="no limit")
+    ] = 5.0
+    ping_interval: Annotated[
+        Duration, setting("A client that sent nothing for so long gets a WebSocket ping.", zero="no pings")
+    ] = 25.0
+    ping_timeout: Annotated[
+        Duration, setting("Time for the answer to a ping, then close 4103.", zero="no limit")
+    ] = 8.0
+    close_timeout: Annotated[
+        Duration, setting("Time for the peer of a closed connection to go.", zero="it is cut off at once")
+    ] = 2.0
+
+
+class HttpConfig(Section, frozen=True, kw_only=True):
+    """The HTTP port: publishing, health, statistics."""
+
+    host: Annotated[Host, setting("Address to listen on for HTTP.", flag="--http-host")] = "127.0.0.1"
+    port: Annotated[
+        Port, setting("Port to listen on for HTTP.", zero="the system picks a free one", flag="--http-port")
+    ] = 8001
+    api_key: Annotated[
+        str,
+        setting(
+            "Key that may publish over HTTP, in the header X-API-Key.",
+            zero="only tokens may publish",
+            allowed="printable ASCII without spaces",
+            sensitive="all",
+            check=checks.check_api_key,
+        ),
+    ] = ""
+    body_size: Annotated[Size, setting("Largest body of a request.", zero="no limit")] = 8 << 20
+
+
+class AuthConfig(Section, frozen=True, kw_only=True):
+    """Who may connect: how tokens are verified, and what they permit by default."""
+
+    secret: Annotated[
+        str,
+        setting(
+            "Secret that tokens of the HS algorithms are signed with. It has no flag, since the users of a "
+            "machine see each other's command lines.",
+            zero="when no other key is configured, a random one for this run",
+            allowed="random text of at least 32 bytes (48 for HS384, 64 for HS512)",
+            sensitive="all",
+            check=checks.check_secret,
+        ),
+    ] = ""
+    algorithms: Annotated[
+        List,
+        setting(
+            "JWT algorithms that are accepted; a token's own header never chooses.",
+            allowed=f"{', '.join(checks.SECRET_BYTES)}, or else {', '.join(checks.PUBLIC_KEY_ALGORITHMS)}",
+            check=checks.check_algorithms,
+        ),
+    ] = ("HS256",)
+    public_key_file: Annotated[
+        File, setting("PEM file of the public keys that verify the other algorithms.", zero="none")
+    ] = ""
+    jwks_url: Annotated[
+        str,
+        setting(
+            "JWKS with the public keys, in place of a file.",
+            zero="none",
+            allowed="an https:// or http:// URL",
+            sensitive="url",
+            check=checks.check_jwks_url,
+        ),
+    ] = ""
+    audience: Annotated[str, setting("What the claim `aud` of a token must name.", zero="not checked")] = ""
+    issuer: Annotated[str, setting("What the claim `iss` of a token must be.", zero="not checked")] = ""
+    leeway: Annotated[
+        Duration, setting("How far this clock and that of the token's issuer may differ.", zero="not at all")
+    ] = 30.0
+    default_scope: Annotated[
+        Literal["all", "none"],
+        setting("Channels and devices that a token permits which has no claims `channels` or `devices`."),
+    ] = "all"
+    timeout: Annotated[
+        Duration, setting("Time for a connection to authenticate, then close 4002.", zero="no limit")
+    ] = 10.0
+    query_token: Annotated[
+        bool, setting("Whether a token may stand in the query string (`?token=`); proxies tend to log that.")
+    ] = False
+    attempts: Annotated[
+        Count, setting("Failed authentications of a connection until close 4001.", zero="no limit")
+    ] = 3
+    grace: Annotated[
+        Duration, setting("Time that an expired token may be renewed in, then close 4010.", zero="none")
+    ] = 25.0
+    renewal_notice: Annotated[
+        Duration, setting("How long before the expiry clients are told that asked for it.", zero="never")
+    ] = 60.0
+    token_cache: Annotated[
+        Count, setting("Verified tokens that are remembered.", unit="tokens", zero="none")
+    ] = 10_000
+
+
+class LimitsConfig(Section, frozen=True, kw_only=True):
+    """What one client, and what all together may use."""
+
+    connections: Annotated[
+        Count, setting("Connections in all, then HTTP 503.", unit="connections", zero="no limit")
+    ] = 1000
+    connections_per_user: Annotated[
+        Count, setting("Connections of one user, then close 4005.", unit="connections", zero="no limit")
+    ] = 100
+    connection_rate: Annotated[
+        Rate, setting("New connections of one client address, then HTTP 429.", zero="no limit")
+    ] = Rate(10, 60.0)
+    messages_per_second: Annotated[
+        Count, setting("Messages of one connection; each item of a batch counts.", zero="no limit")
+    ] = 100
+    message_size: Annotated[
+        Size, setting("Largest message; each item of a batch for itself.", zero="no limit")
+    ] = 1024
+    auth_size: Annotated[Size, setting("Largest `auth` message.", zero="no limit")] = 8192
+    frame_size: Annotated[
+        Size, setting("Largest WebSocket message, such as a batch, then close 1009.", zero="no limit")
+    ] = 65_536
+    fragments: Annotated[
+        Count, setting("Fragments of one WebSocket message, then close 1009.", zero="no limit")
+    ] = 64
+    batch_items: Annotated[Count, setting("Items of one batch.", zero="no limit")] = 50
+    subscriptions: Annotated[Count, setting("Subscriptions of one connection.", zero="no limit")] = 1000
+    device_ids: Annotated[
+        Count, setting("Device ids in all subscriptions of one connection.", zero="no limit")
+    ] = 10_000
+    publication_size: Annotated[
+        Size, setting("Largest data message that is published, as JSON.", zero="no limit")
+    ] = 65_536
+    json_depth: Annotated[Count, setting("Depth of a message's JSON.", unit="levels", zero="no limit")] = 16
+    queue_size: Annotated[
+        Size, setting("What may wait for a client that reads too slowly, then close 4102.", zero="no limit")
+    ] = 2 << 20
+    addresses: Annotated[
+        int,
+        msgspec.Meta(ge=1, le=MAX_COUNT),
+        setting("Most recent client addresses whose new connections are counted.", unit="addresses"),
+    ] = 100_000
+
+
+class SecurityConfig(Section, frozen=True, kw_only=True):
+    """Which web pages may connect, and which proxies are believed."""
+
+    origins: Annotated[
+        List,
+        setting(
+            "Origins of the web pages that may connect. Clients without the header Origin are no browsers.",
+            zero="all, which is safe as long as no cookie is a credential",
+            allowed='https://host[:port], https://*.host, "null", "*"',
+            check=checks.check_origins,
+        ),
+    ] = ()
+    trusted_proxies: Annotated[
+        List,
+        setting(
+            "Reverse proxies that are believed what they say about the client's address.",
+            zero="none",
+            allowed="IP addresses and networks",
+            check=checks.check_proxies,
+        ),
+    ] = ()
+
+
+class TlsConfig(Section, frozen=True, kw_only=True):
+    """TLS on the WebSocket port."""
+
+    certfile: Annotated[File, setting("PEM file of the certificate with its chain.", zero="no TLS")] = ""
+    keyfile: Annotated[File, setting("PEM file of the certificate's private key.", zero="no TLS")] = ""
+
+
+class MqttConfig(Section, frozen=True, kw_only=True):
+    """Data from an MQTT broker."""
+
+    url: Annotated[
+        str,
+        setting(
+            "The broker; mqtts:// is with TLS.",
+            zero="no MQTT",
+            allowed="mqtt://[user:password@]host[:port] or mqtts://...",
+            sensitive="url",
+            check=checks.check_mqtt_url,
+        ),
+    ] = ""
+    client_id: Annotated[str, setting("Client id at the broker.", zero="a random one")] = ""
+    topics: Annotated[
+        List,
+        setting(
+            "Which topics are taken, and as what (docs/mqtt.md).",
+            allowed="rules `PATTERN => KIND`",
+            check=checks.check_topics,
+        ),
+    ] = DEFAULT_TOPICS
+
+
+class SystemConfig(Section, frozen=True, kw_only=True):
+    """The figures of this host on the channel `system`."""
+
+    interval: Annotated[Duration, setting("Time between two measurements.", zero="no figures")] = 5.0
+
+
+class BackplaneConfig(Section, frozen=True, kw_only=True):
+    """How several servers share what is published."""
+
+    url: Annotated[
+        str,
+        setting(
+            "The backplane; memory:// is this server alone.",
+            allowed="memory://",
+            sensitive="url",
+            check=checks.check_backplane_url,
+        ),
+    ] = "memory://"
+
+
+class LoggingConfig(Section, frozen=True, kw_only=True):
+    """What is logged, and in which form."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        setting("The least severe lines that are logged.", flag="--log-level"),
+    ] = "info"
+    format: Annotated[
+        Literal["auto", "text", "json"],
+        setting("Form of the lines; auto is text on a terminal and json elsewhere."),
+    ] = "auto"
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """All settings. Immutable; secrets and passwords are masked when it is printed."""
+
+    server: ServerConfig = ServerConfig()
+    http: HttpConfig = HttpConfig()
+    auth: AuthConfig = AuthConfig()
+    limits: LimitsConfig = LimitsConfig()
+    security: SecurityConfig = SecurityConfig()
+    tls: TlsConfig = TlsConfig()
+    mqtt: MqttConfig = MqttConfig()
+    system: SystemConfig = SystemConfig()
+    backplane: BackplaneConfig = BackplaneConfig()
+    logging: LoggingConfig = LoggingConfig()
+    demo: Annotated[bool, setting("Publish a simulated fleet of devices.", flag="--demo")] = False
+
+    @classmethod
+    def load(
+        cls,
+        source: Mapping[str, Mapping[str, object]] | str | Path | None = None,
+        /,
+        *,
+        flags: Mapping[str, object] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Config:
+        """Gather the settings; a flag wins over a variable, that over the source, that over the default.
+
+        Args:
+            source: a TOML file's path, or sections as such a file has them.
+            flags: values by `section.name`, and `demo`; None stands for a flag that was not given.
+            environ: the environment; None is this process's own.
+
+        Raises:
+            ConfigError: with every fault that was found.
+        """
+        found = gather(SETTINGS, source, flags or {}, os.environ if environ is None else environ)
+        sections: dict[str, Any] = {}
+        for key, value in found.values.items():
+            section, _, name = key.rpartition(".")
+            (sections.setdefault(section, {}) if section else sections)[name] = value
+        config = msgspec.convert(sections, cls)
+        conflicts = checks.find_conflicts(config, lambda key: key not in found.faulty)
+        problems = [*found.problems, *(f"{found.locate(key)}: {key} {text}" for key, text in conflicts)]
+        if problems:
+            raise ConfigError(problems)
+        return config
+
+
+def _find_settings() -> dict[str, Setting]:
+    """Read every setting out of the sections above, by `section.name`."""
+    sections = {field.name: type(field.default) for field in msgspec.structs.fields(Config)}
+    found = list(settings_of(Config))
+    for name, section in sections.items():
+        if issubclass(section, Section):
+            found += settings_of(section, name)
+    return {one.key: one for one in found}
+
+
+SETTINGS = _find_settings()
+"""Every setting by `section.name`, in the order of the sections."""
+
+
+if __name__ == "__main__":
+    from valtronics_fast.config_reference import reference
+
+    print(reference(), end="")

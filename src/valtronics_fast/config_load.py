@@ -1,0 +1,135 @@
+"""Where values of settings come from: file or mapping, variables, flags; every fault is collected."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from valtronics_fast.setting import Setting
+
+__all__ = ["PREFIX", "Found", "gather"]
+
+PREFIX = "VFAST_"
+"""Every variable with this prefix must be a setting's, so that a mistyped one is told."""
+
+
+class Found(msgspec.Struct):
+    """What the sources hold.
+
+    Attributes:
+        values: the values in force that some source gave, by `section.name`.
+        origins: where each of them came from, for messages.
+        faulty: the settings for which a source had a value that is not allowed.
+        problems: the faults, one line each.
+    """
+
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    faulty: set[str] = set()
+    problems: list[str] = []
+
+    def locate(self, key: str) -> str:
+        """Say where the value of a setting came from."""
+        return self.origins.get(key, "default")
+
+    def take(self, setting: Setting, value: object, origin: str, *, text: bool = False) -> None:
+        """Take a value, over that of an earlier source.
+
+        Args:
+            setting: the setting.
+            value: its value there.
+            origin: where that is, for messages.
+            text: the value is text that has yet to be read, as in a variable.
+        """
+        try:
+            taken = setting.parse(value) if text and isinstance(value, str) else setting.convert(value)
+        except ValueError as error:
+            self.faulty.add(setting.key)
+            self.problems.append(f"{origin}: {setting.key} {error}")
+        else:
+            self.values[setting.key] = taken
+            self.origins[setting.key] = origin
+
+
+def gather(
+    settings: Mapping[str, Setting],
+    source: Mapping[str, Mapping[str, object]] | str | Path | None,
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+) -> Found:
+    """Gather values from the sources in their order of precedence, the weakest first."""
+    found = Found()
+    if isinstance(source, Mapping):
+        _take_sections(found, settings, source, "mapping")
+    elif source is not None:
+        _take_sections(found, settings, _read_file(found, source), str(source))
+    _take_variables(found, settings, environ)
+    _take_flags(found, settings, flags)
+    return found
+
+
+def _read_file(found: Found, path: str | Path) -> Mapping[str, object]:
+    """Read a TOML file; what keeps it from being read is a fault like any other."""
+    try:
+        with Path(path).open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        found.problems.append(f"{path}: cannot be read ({error.strerror})")
+    except UnicodeDecodeError:
+        found.problems.append(f"{path}: is not UTF-8")
+    except tomllib.TOMLDecodeError as error:
+        found.problems.append(f"{path}: is not valid TOML: {error}")
+    return {}
+
+
+def _take_sections(
+    found: Found, settings: Mapping[str, Setting], sections: Mapping[str, object], place: str
+) -> None:
+    """Take what a file or mapping has."""
+    known: dict[str, dict[str, Setting]] = {}
+    for setting in settings.values():
+        if setting.section:
+            known.setdefault(setting.section, {})[setting.name] = setting
+    for section, values in sections.items():
+        if section not in known:
+            found.problems.append(f"{place} [{section}]: unknown section{_suggest(section, known)}")
+        elif not isinstance(values, Mapping):
+            found.problems.append(f"{place} [{section}]: must be a section of settings, not a value")
+        else:
+            for name, value in values.items():
+                if name in known[section]:
+                    found.take(known[section][name], value, f"{place} [{section}] {name}")
+                else:
+                    hint = _suggest(name, known[section])
+                    found.problems.append(f"{place} [{section}] {name}: unknown setting{hint}")
+
+
+def _take_variables(found: Found, settings: Mapping[str, Setting], environ: Mapping[str, str]) -> None:
+    """Take the variables; only those with the prefix are looked at."""
+    known = {setting.variable: setting for setting in settings.values() if setting.variable}
+    for name in sorted(name for name in environ if name.startswith(PREFIX)):
+        if name in known:
+            found.take(known[name], environ[name], f"variable {name}", text=True)
+        else:
+            found.problems.append(f"variable {name}: unknown setting{_suggest(name, known)}")
+
+
+def _take_flags(found: Found, settings: Mapping[str, Setting], flags: Mapping[str, object]) -> None:
+    """Take the flags; their values are text from a command line, or what a program put in its place."""
+    for key, value in flags.items():
+        if key not in settings:
+            found.problems.append(f"flag {key}: unknown setting{_suggest(key, settings)}")
+        elif value is not None:
+            found.take(settings[key], value, f"flag {settings[key].flag or key}", text=True)
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    """Name the nearest of the known names, when one is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

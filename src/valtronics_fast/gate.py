@@ -1,0 +1,93 @@
+"""Who gets in: the decisions of the server about a handshake that is good in itself (the front's `Gate`)."""
+
+from __future__ import annotations
+
+import time
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from valtronics_fast._core.session import Session
+from valtronics_fast.addresses import AddressLimiter, rate_key
+from valtronics_fast.refusals import Reason, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from valtronics_fast._core.scope import Grant
+    from valtronics_fast.clients import Clients
+    from valtronics_fast.config import Config
+    from valtronics_fast.handshake import Upgrade
+
+__all__ = ["ServerGate"]
+
+RETRY_WHEN_FULL = 5.0
+"""Seconds after which a client that found no room may try again."""
+
+
+class ServerGate:
+    """Lets clients in as far as the limits allow (protocol.md, section 4).
+
+    Args:
+        config: the settings.
+        clients: those who are in.
+
+    Attributes:
+        open: whether anybody is let in at all.
+    """
+
+    def __init__(self, config: Config, clients: Clients) -> None:
+        self.open = True
+        self._clients = clients
+        self._connections = config.limits.connections
+        self._addresses = AddressLimiter(config.limits.connection_rate, config.limits.addresses)
+        self._spare_loopback = config.demo
+
+    def refuse_early(self, upgrade: Upgrade, address: str, /) -> Refusal | None:  # noqa: ARG002 - Gate's signature
+        """Return why there is no room for a client of this address; None when there is."""
+        if not self.open:
+            return Refusal(Reason.SHUTTING_DOWN, retry_after=RETRY_WHEN_FULL)
+        if not (self._spare_loopback and _is_loopback(address)):
+            wait = self._addresses.take(rate_key(address), time.monotonic())
+            if wait:
+                return Refusal(Reason.ADDRESS_RATE, retry_after=wait)
+        return self._refuse_full()
+
+    def authenticate(self, upgrade: Upgrade, address: str, /) -> Grant | Awaitable[Grant] | None:
+        """Return what the token of the handshake permits; None when there is no token.
+
+        Raises:
+            AuthError: the token is refused.
+        """
+        return None if upgrade.token is None else self._clients.verify(upgrade.token, address)
+
+    def open_session(self, upgrade: Upgrade, address: str, grant: Grant | None, /) -> Session:
+        """Return the session of a client that is in.
+
+        Raises:
+            Refusal: others were faster while its token was verified, or its user has no room left.
+        """
+        if refusal := self._refuse_full():
+            raise refusal
+        if grant is not None and not self._clients.has_room(grant.user):
+            raise Refusal(Reason.USER_CONNECTIONS, retry_after=RETRY_WHEN_FULL)
+        return Session(
+            self._clients.hub,
+            self._clients.limits,
+            self._clients,
+            address,
+            endpoint=-1 if upgrade.channel is None else upgrade.channel,
+            implicit=upgrade.subscribe,
+            grant=grant,
+        )
+
+    def _refuse_full(self) -> Refusal | None:
+        if self._connections and self._clients.active >= self._connections:
+            return Refusal(Reason.SERVER_FULL, retry_after=RETRY_WHEN_FULL)
+        return None
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,63 @@
+"""Sockets that listen."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+__all__ = ["BACKLOG", "listen"]
+
+BACKLOG = 1024
+"""Connections that the kernel holds for us until we accept them: a storm of reconnecting clients."""
+
+RECEIVE_BUFFER = 32 * 1024
+"""Bytes that the kernel takes from a client that we have not read yet.
+
+It bounds what one connection can make us work off in one turn of the event loop, and with that how long a
+client that floods us holds up the others (about 6 ms).
+"""
+
+
+async def listen(host: str, port: int) -> list[socket.socket]:
+    """Return a listening socket for each address of a host, all on one port.
+
+    Args:
+        host: a name or an address.
+        port: 0 lets the system pick a free one.
+
+    Raises:
+        OSError: an address can't be resolved or listened on.
+    """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            sock = socket.socket(family, kind, protocol)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            bound = (address[0], port or _port_of(sockets[0]), *address[2:])
+            try:
+                sock.bind(bound)
+            except OSError as error:
+                text = f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}"
+                raise OSError(error.errno, text) from None
+            sock.setblocking(False)
+            sock.listen(BACKLOG)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def _port_of(sock: socket.socket) -> int:
+    """Return the port that a socket is bound to; 0 when it is not."""
+    try:
+        return int(sock.getsockname()[1])
+    except OSError:
+        return 0

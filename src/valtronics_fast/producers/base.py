@@ -1,0 +1,36 @@
+"""What a producer is: something that runs beside the server and hands it data messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+__all__ = ["Producer", "Publish"]
+
+Publish = Callable[[Mapping[str, object]], int]
+"""Hands one data message (protocol.md, section 3) to the hub and returns how many subscriptions matched.
+
+Raises PublicationError when the message is not valid. To be called on the event loop's thread.
+"""
+
+
+class Producer(Protocol):
+    """A source of data messages with a lifetime.
+
+    Attributes:
+        name: the producer's name in logs, readiness and statistics.
+    """
+
+    name: str
+
+    async def start(self, publish: Publish) -> None:
+        """Begin to publish. Returns once running, which is not once connected; never waits for a peer."""
+
+    async def stop(self) -> None:
+        """End. Idempotent; afterwards no task and no socket is left."""
+
+    def ready(self) -> bool:
+        """Say whether data can come in at present; False makes the server's readiness "degraded"."""
+
+    def stats(self) -> dict[str, int | bool | str]:
+        """Return counters since the start."""

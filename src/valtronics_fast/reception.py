@@ -1,0 +1,138 @@
+"""What the fronts of a server share: settings, the table of half-open sockets, its timer, the counters."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from valtronics_fast._core.wire import ErrorCode
+from valtronics_fast.errors import AuthError
+from valtronics_fast.front import MAX_RECEIVED, Front
+from valtronics_fast.quiet_logger import QuietLogger
+from valtronics_fast.refusals import Reason, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from valtronics_fast.addresses import TrustedProxies
+    from valtronics_fast.front import Gate
+    from valtronics_fast.handshake import Policy
+
+__all__ = ["MAX_HALF_OPEN", "Reception"]
+
+MAX_HALF_OPEN: Final = 1024
+"""Sockets that are not upgraded yet; one more closes the oldest of them."""
+
+SWEEP_INTERVAL: Final = 0.25
+"""Seconds between two looks at the deadlines: a socket is closed that much after its time at most."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Reception:
+    """Takes in strangers: gives each accepted socket a `Front`, and bounds how many wait and for how long.
+
+    Make it within the running event loop and give `front` to `loop.create_server`. A front sees a TLS socket
+    only when the TLS handshake is done: give `create_server` an `ssl_handshake_timeout` for the time before.
+
+    Args:
+        gate: the decisions of the server.
+        policy: the settings of the pure judgement.
+        trusted: `security.trusted_proxies`.
+        health: what `GET /health` answers, an object for JSON.
+        timeout: seconds for the request head, and again for the check of a token; 0 is no limit.
+        max_frame_size: bytes of the largest frame that picows takes.
+
+    Attributes:
+        upgraded: handshakes that became WebSockets.
+        ended: how many ended otherwise, by reason.
+        scratch: what every front reads into. One is enough: a transport asks for it, fills it and says so
+            without a turn of the loop between.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        *,
+        policy: Policy,
+        trusted: TrustedProxies,
+        health: Callable[[], Mapping[str, object]],
+        timeout: float,
+        max_frame_size: int,
+    ) -> None:
+        self.gate = gate
+        self.policy = policy
+        self.trusted = trusted
+        self.health = health
+        self.timeout = timeout or float("inf")
+        self.max_frame_size = max_frame_size
+        self.upgraded = 0
+        self.ended = dict.fromkeys(Reason, 0)
+        self.scratch = memoryview(bytearray(MAX_RECEIVED))
+        self.websocket_log = QuietLogger(logging.getLogger("picows"))
+        self._log = QuietLogger(_logger)
+        self._loop = asyncio.get_running_loop()
+        self._half_open: dict[Front, None] = {}  # ordered: the oldest comes first
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def half_open(self) -> int:
+        """Accepted sockets that are neither upgraded nor closed."""
+        return len(self._half_open)
+
+    def front(self) -> Front:
+        """Return the protocol of a new socket: the factory for `loop.create_server`.
+
+        It must never raise: uvloop would not accept anything more on that listening socket.
+        """
+        return Front(self)
+
+    def close(self) -> None:
+        """Close every half-open socket at once; to be called when nothing is accepted any more."""
+        for front in tuple(self._half_open):
+            front.drop(Reason.SHUTTING_DOWN)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # --- called by the fronts
+
+    def now(self) -> float:
+        """Return the time that deadlines are told in: seconds of the loop's clock."""
+        return self._loop.time()
+
+    def enter(self, front: Front) -> None:
+        """Take a new socket into the table; the oldest one makes room for it."""
+        if len(self._half_open) >= MAX_HALF_OPEN:
+            next(iter(self._half_open)).drop(Reason.EVICTED)
+        self._half_open[front] = None
+        if self._timer is None:
+            self._timer = self._loop.call_later(SWEEP_INTERVAL, self._sweep)
+
+    def leave(self, front: Front) -> None:
+        """Take a socket out of the table."""
+        self._half_open.pop(front, None)
+
+    def count(self, reason: Reason, address: str, path: str) -> None:
+        """Count the end of a handshake and log it: of the request only the path, escaped and cut."""
+        self.ended[reason] += 1
+        level = logging.INFO if reason.status else logging.DEBUG
+        self._log.log(level, "handshake ended: %s, client %s, path %.64r", reason.label, address, path)
+
+    def explain(self, error: BaseException) -> Refusal:
+        """Return the refusal that an exception stands for; one that stands for none is logged."""
+        if isinstance(error, Refusal):
+            return error
+        if isinstance(error, AuthError):
+            expired = error.code == ErrorCode.TOKEN_EXPIRED
+            return Refusal(Reason.TOKEN_EXPIRED if expired else Reason.INVALID_TOKEN)
+        self._log.log(logging.ERROR, "a handshake could not be decided", exc_info=error)
+        return Refusal(Reason.INTERNAL)
+
+    def _sweep(self) -> None:
+        """Let every socket go whose deadline has passed; the timer stops when none is left."""
+        now = self.now()
+        for front in [front for front in self._half_open if front.deadline <= now]:
+            front.expire()
+        self._timer = self._loop.call_later(SWEEP_INTERVAL, self._sweep) if self._half_open else None

@@ -1,0 +1,110 @@
+"""The life of a server process: start, banner, signal, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import socket
+
+import uvloop
+
+from valtronics_fast import banner
+from valtronics_fast._core.wire import CHANNELS
+from valtronics_fast.config import SETTINGS, Config
+from valtronics_fast.errors import ValtronicsError
+from valtronics_fast.logging import setup
+from valtronics_fast.server import Server
+from valtronics_fast.tokens import mint, with_secret
+from valtronics_fast.version import version
+
+__all__ = ["StartError", "run"]
+
+TOKEN_LIFETIME = 24 * 3600.0
+"""Seconds that the token of the banner is good for."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StartError(ValtronicsError):
+    """The server could not start, for a reason that lies outside of its configuration's form.
+
+    Attributes:
+        problems: what keeps it from starting, one line each.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))
+
+
+def run(config: Config) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Raises:
+        ConfigError: the keys do not fit the configuration.
+        StartError: the server could not start.
+    """
+    setup(config.logging.level, config.logging.format)
+    keyed = with_secret(config)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+        loop.run(_serve(keyed, secret_made_up=keyed is not config))
+
+
+async def _serve(config: Config, *, secret_made_up: bool) -> None:
+    """Start, say where, wait for a signal, stop. A second signal does what it does to any process."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, ended.set)
+    server = Server(config)
+    try:
+        await server.start()
+    except OSError as error:
+        await server.stop()
+        raise StartError(_find_listen_faults(config) or [f"the server could not start: {error}"]) from error
+    token = ""
+    if config.auth.secret and (secret_made_up or config.demo):
+        token = mint(
+            config.auth, "operator", channels=CHANNELS, devices="*", publish=True, expires=TOKEN_LIFETIME
+        )
+    text = banner.render(
+        config,
+        version=version(),
+        port=server.port,
+        http_port=server.http_port,
+        token=token,
+        secret_made_up=secret_made_up,
+    )
+    print(text, flush=True)
+    await ended.wait()
+    for number in _SIGNALS:
+        loop.remove_signal_handler(number)
+    await server.stop()
+
+
+def _find_listen_faults(config: Config) -> list[str]:
+    """Find out which of the two addresses can't be listened on, and say which settings change it."""
+    faults = []
+    for name in ("server", "http"):
+        host, port = SETTINGS[f"{name}.host"], SETTINGS[f"{name}.port"]
+        section = getattr(config, name)
+        try:
+            _try_bind(section.host, section.port)
+        except OSError as error:
+            settings = (port,) if error.errno == errno.EADDRINUSE else (host, port)
+            change = " or ".join(f"{one.flag} ({one.variable}, [{name}] {one.name})" for one in settings)
+            where = f"{section.host}:{section.port}"
+            faults.append(f"cannot listen on {where}: {error.strerror}; change {change}")
+    return faults
+
+
+def _try_bind(host: str, port: int) -> None:
+    """Bind to an address as a server does, and let go of it; OSError says why that fails."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, kind, protocol, _, address in found:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind(address)

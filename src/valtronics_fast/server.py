@@ -1,0 +1,241 @@
+"""The server: puts the parts together, starts them in order, stops them in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from typing import TYPE_CHECKING, Self
+
+from valtronics_fast._core.hub import Hub
+from valtronics_fast._core.wire import CloseCode
+from valtronics_fast.addresses import TrustedProxies
+from valtronics_fast.auth import Authenticator
+from valtronics_fast.backplanes import open_backplane
+from valtronics_fast.clients import Clients
+from valtronics_fast.gate import ServerGate
+from valtronics_fast.handshake import Policy
+from valtronics_fast.http_api import HttpApi
+from valtronics_fast.listening import BACKLOG, listen
+from valtronics_fast.logging import fields
+from valtronics_fast.origins import Origins
+from valtronics_fast.producers.mqtt import MqttProducer
+from valtronics_fast.producers.simulated import SimulatedFleet
+from valtronics_fast.producers.system import SystemProducer
+from valtronics_fast.reception import Reception
+from valtronics_fast.statistics import Statistics
+from valtronics_fast.tokens import with_secret
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from valtronics_fast.config import Config, TlsConfig
+    from valtronics_fast.producers.base import Producer
+
+__all__ = ["Server"]
+
+_log = logging.getLogger(__name__)
+
+
+class Server:
+    """A WebSocket telemetry server. Made and used within one event loop; can be started once.
+
+    Args:
+        config: the settings (see `Config.load`). When they name no key for tokens at all, a random secret is made
+            up for this run, and stands in `config.auth.secret`.
+
+    Attributes:
+        config: the settings.
+        port: the WebSocket port; after `start` the one that was picked, if it was 0.
+        http_port: the HTTP port, likewise.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config = with_secret(config)
+        self.port = config.server.port
+        self.http_port = config.http.port
+        self._statistics = Statistics()
+        self._authenticator = Authenticator(config.auth)
+        self._backplane = open_backplane(config.backplane)
+        self._producers: list[Producer] = []
+        self._listeners: list[asyncio.Server] = []
+        self._http: HttpApi | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._hub: Hub
+        self._clients: Clients
+        self._gate: ServerGate
+        self._reception: Reception
+        self._running = False
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen, and start the producers.
+
+        Raises:
+            OSError: a port can't be listened on; `stop` then ends what had been started.
+            ConfigError: a key or certificate is not usable.
+        """
+        loop = asyncio.get_running_loop()
+        config = self.config
+        self._hub = Hub(loop.call_soon, time.monotonic(), max_payload=config.limits.publication_size)
+        self._clients = Clients(config, self._hub, self._authenticator, self._statistics, self.publish)
+        self._gate = ServerGate(config, self._clients)
+        self._reception = Reception(
+            self._gate,
+            policy=Policy(Origins(config.security.origins), query_token=config.auth.query_token),
+            trusted=TrustedProxies(config.security.trusted_proxies),
+            health=lambda: {"status": "ok"},
+            timeout=config.server.handshake_timeout,
+            max_frame_size=config.limits.frame_size or 2**31,
+        )
+        self._running = True
+        await self._authenticator.start()
+        await self._backplane.start(self._hub.publish)
+        sockets = await listen(config.server.host, config.server.port)
+        self._http = HttpApi(
+            config.http,
+            publish=self.publish,
+            verify=self._authenticator.verify,
+            stats=self.stats,
+            health=self.health,
+        )
+        try:
+            await self._http.start()
+            await self._serve(sockets)
+        except BaseException:
+            for sock in sockets:
+                sock.close()
+            raise
+        self.http_port = self._http.port
+        self._tick()
+        self._producers = self._make_producers()
+        for producer in self._producers:
+            await producer.start(self.publish)
+        _log.info("started", extra=fields(host=config.server.host, port=self.port, http_port=self.http_port))
+
+    async def _serve(self, sockets: list[socket.socket]) -> None:
+        """Accept connections on the listening sockets."""
+        loop = asyncio.get_running_loop()
+        tls = _tls_context(self.config.tls)
+        self.port = int(sockets[0].getsockname()[1])
+        for sock in sockets:
+            listener = await loop.create_server(
+                self._reception.front,
+                sock=sock,
+                ssl=tls,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=(self.config.server.handshake_timeout or None) if tls else None,
+                ssl_shutdown_timeout=(self.config.server.close_timeout or None) if tls else None,
+            )
+            self._listeners.append(listener)
+
+    def _make_producers(self) -> list[Producer]:
+        """Return the producers that the settings ask for."""
+        config = self.config
+        producers: list[Producer] = []
+        if config.system.interval:
+            producers.append(SystemProducer(config.system.interval, connections=lambda: self._clients.active))
+        if config.mqtt.url:
+            producers.append(MqttProducer(config.mqtt))
+        if config.demo:
+            producers.append(SimulatedFleet())
+        return producers
+
+    def _tick(self) -> None:
+        """Let the connections' timers fire, and come again."""
+        self._hub.advance(time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(self._hub.wheel.tick, self._tick)
+
+    async def stop(self) -> None:
+        """Stop the producers, close every connection (1001), stop listening. Idempotent."""
+        if not self._running:
+            return
+        self._running = False
+        self._gate.open = False
+        for listener in self._listeners:
+            listener.close()
+        for producer in self._producers:
+            await producer.stop()
+        self._reception.close()
+        # The clients' own timers cut those that do not go; a little more is for the case that nothing works.
+        await self._clients.close(CloseCode.CLOSE_GOING_AWAY, self.config.server.close_timeout + 1)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._http is not None:
+            await self._http.stop()
+        await self._backplane.stop()
+        await self._authenticator.stop()
+        _log.info("stopped")
+
+    def publish(self, message: Mapping[str, object], /) -> int:
+        """Publish a data message (protocol.md, section 3). To be called on the event loop's thread.
+
+        Args:
+            message: `type` says which kind; what is missing and can be known (times, ids) is filled in.
+
+        Returns:
+            How many subscriptions matched.
+
+        Raises:
+            PublicationError: the message is not valid; `code` is the wire's.
+        """
+        return self._backplane.publish(message)
+
+    def disconnect(self, code: int, *, user: str | None = None, count: int | None = None) -> int:
+        """Close connections with a CloseCode, the newest first.
+
+        Args:
+            code: FORBIDDEN to throw somebody out, SERVER_FULL to shed load, REBALANCE to move it elsewhere.
+            user: only this user's; None: everybody's.
+            count: at most so many; None: all.
+
+        Returns:
+            How many were told to go.
+        """
+        chosen = [each for each in self._clients.sessions() if user is None or each.user == user]
+        chosen = sorted(chosen, key=lambda each: each.age)[:count]
+        for connection in chosen:
+            connection.disconnect(CloseCode(code))
+        return len(chosen)
+
+    def stats(self) -> dict[str, object]:
+        """Return the server's figures (docs/http-api.md)."""
+        return {
+            **self._statistics.totals(self._hub.connections()),
+            "refused": {reason.label: count for reason, count in self._reception.ended.items() if count},
+            "channels": self._hub.stats(),
+            "index": self._hub.index.stats(),
+            "producers": {producer.name: producer.stats() for producer in self._producers},
+            "backplane": {"name": self._backplane.name, **self._backplane.stats()},
+        }
+
+    def health(self) -> dict[str, object]:
+        """Return whether the server takes clients, and the state of each part.
+
+        A part that is away (the MQTT broker, say) makes it degraded, not unready: to take every node out of
+        the load balancer would not bring the broker back.
+        """
+        checks = {producer.name: "ok" if producer.ready() else "degraded" for producer in self._producers}
+        checks["backplane"] = "ok" if self._backplane.ready() else "degraded"
+        return {"ready": self._gate.open, "checks": checks}
+
+
+def _tls_context(config: TlsConfig) -> ssl.SSLContext | None:
+    """Return the context of the WebSocket port; None without a certificate."""
+    if not config.certfile:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(config.certfile, config.keyfile)
+    return context

@@ -1,0 +1,67 @@
+"""The server's figures: totals over the connections that are gone, summed up with those that are there."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from valtronics_fast._core.connection import Connection
+
+__all__ = ["Statistics"]
+
+
+class Statistics:
+    """Counts connections and what went through them (the API's connection monitoring).
+
+    Attributes:
+        close_codes: connections that ended, by close code.
+        auth_failures: refused tokens, by reason.
+    """
+
+    def __init__(self) -> None:
+        self.close_codes: Counter[int] = Counter()
+        self.auth_failures: Counter[str] = Counter()
+        self._started = time.monotonic()
+        self._total = 0
+        self._duration = 0.0
+        self._messages_in = self._messages_out = self._bytes_in = self._bytes_out = self._dropped = 0
+
+    def opened(self) -> None:
+        """Count a new connection."""
+        self._total += 1
+
+    def closed(self, connection: Connection) -> None:
+        """Add up what a connection leaves behind."""
+        self.close_codes[connection.close_code] += 1
+        self._duration += connection.age
+        self._messages_in += connection.messages_in
+        self._messages_out += connection.messages_out
+        self._bytes_in += connection.bytes_in
+        self._bytes_out += connection.bytes_out
+        self._dropped += connection.dropped
+
+    def totals(self, active: Iterable[Connection]) -> dict[str, object]:
+        """Return the figures; durations in seconds, averages over all connections since the start."""
+        connections = list(active)
+        total = self._total
+        duration = self._duration + sum(each.age for each in connections)
+        received = self._messages_in + sum(each.messages_in for each in connections)
+        sent = self._messages_out + sum(each.messages_out for each in connections)
+        return {
+            "uptime": round(time.monotonic() - self._started, 3),
+            "total_connections": total,
+            "active_connections": len(connections),
+            "messages_received": received,
+            "messages_sent": sent,
+            "bytes_received": self._bytes_in + sum(each.bytes_in for each in connections),
+            "bytes_sent": self._bytes_out + sum(each.bytes_out for each in connections),
+            "messages_dropped": self._dropped + sum(each.dropped for each in connections),
+            "average_connection_duration": round(duration / total, 3) if total else 0.0,
+            "messages_per_connection": round((received + sent) / total, 3) if total else 0.0,
+            "close_codes": {str(code): count for code, count in sorted(self.close_codes.items())},
+            "auth_failures": dict(sorted(self.auth_failures.items())),
+        }
