@@ -1,0 +1,385 @@
+"""Every row of the table of edge cases that ends before the upgrade, through real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from front_server import ACCEPT, KEY, Answer, FrontServer, SmallGate, frame, read_frame, request
+from valtronics_fast._core.scope import Grant
+from valtronics_fast._core.wire import ErrorCode
+from valtronics_fast.errors import AuthError
+from valtronics_fast.handshake import MAX_HEAD
+from valtronics_fast.refusals import Reason
+from valtronics_fast.units import Rate
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterator
+
+SHORT = 0.2  # a timeout that is meant to be reached
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[FrontServer]:
+    """For the tests that leave nothing behind."""
+    with FrontServer(origins=("https://app.example.org",)) as server:
+        yield server
+        server.wait_for(lambda: server.gate.slots == 0 and server.reception.half_open == 0)
+
+
+UPGRADE = {"upgrade": "websocket", "connection": "close, Upgrade"}
+VERSION = {"sec-websocket-version": "13"}
+BEARER = {"www-authenticate": "Bearer"}
+REFUSED: list[tuple[str, bytes, Reason, dict[str, str]]] = [
+    ("1 no upgrade", request(Upgrade=None), Reason.NOT_UPGRADE, UPGRADE),
+    ("1 bad upgrade", request(Upgrade="h2c"), Reason.NOT_UPGRADE, UPGRADE),
+    ("3 version", request(Sec_WebSocket_Version="8"), Reason.WEBSOCKET_VERSION, UPGRADE | VERSION),
+    ("4 no key", request(Sec_WebSocket_Key=None), Reason.BAD_KEY, {}),
+    ("4 short key", request(Sec_WebSocket_Key="AAAA"), Reason.BAD_KEY, {}),
+    ("4 two keys", request("/ws", f"Sec-WebSocket-Key: {KEY}"), Reason.BAD_KEY, {}),
+    ("5 no host", request(Host=None), Reason.BAD_HOST, {}),
+    ("5 two hosts", request("/ws", "Host: y"), Reason.BAD_HOST, {}),
+    ("5 two origins", request("/ws", "Origin: x", Origin="x"), Reason.TWO_ORIGINS, {}),
+    ("6 origin", request(Origin="https://evil.net"), Reason.ORIGIN, {}),
+    ("6 null", request(Origin="null"), Reason.ORIGIN, {}),
+    ("6 prefix", request(Origin="https://app.example.org.evil.net"), Reason.ORIGIN, {}),
+    ("6 suffix", request(Origin="https://evil-app.example.org"), Reason.ORIGIN, {}),
+    ("6 not ASCII", request(Origin="https://app.example.org\xe9"), Reason.ORIGIN, {}),
+    ("7 line feed", request("/ws\nx"), Reason.BAD_TARGET, {}),
+    ("7 escape", request("/ws\x1b[31m"), Reason.BAD_TARGET, {}),
+    ("7 NUL", request("/ws\x00"), Reason.BAD_TARGET, {}),
+    ("7 absolute", request("http://example.org/ws"), Reason.BAD_TARGET, {}),
+    ("7 dots", request("/ws/../ws"), Reason.NOT_FOUND, {}),
+    ("7 slashes", request("//ws"), Reason.NOT_FOUND, {}),
+    ("7 percent", request("/%77s"), Reason.NOT_FOUND, {}),
+    ("8 size", request("/ws", "A: " + "b" * 20_000), Reason.HEAD_TOO_LARGE, {}),
+    ("8 far too large", request("/ws", "A: " + "b" * 500_000), Reason.HEAD_TOO_LARGE, {}),
+    ("8 number", request("/ws", *["A: b"] * 128), Reason.HEAD_TOO_LARGE, {}),
+    ("11 POST", request(method="POST"), Reason.METHOD, {"allow": "GET"}),
+    ("11 body", request("/ws", "Content-Length: 5") + b"hello", Reason.BODY, {}),
+    ("11 chunked", request("/ws", "Transfer-Encoding: chunked") + b"0\r\n\r\n", Reason.BODY, {}),
+    ("11 HTTP/1.0", request().replace(b"HTTP/1.1", b"HTTP/1.0"), Reason.HTTP_VERSION, {}),
+    ("16 token in the query", request("/ws?token=good"), Reason.TOKEN_IN_QUERY, BEARER),
+    ("bad token", request("/ws", "Authorization: Bearer x"), Reason.INVALID_TOKEN, BEARER),
+    ("scope", request("/ws/system", "Authorization: Bearer alerts-only"), Reason.FORBIDDEN, {}),
+    ("garbage behind it", request("/nope") + b"\x00\r\n\r\nGET /ws" * 20_000, Reason.NOT_FOUND, {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "headers"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
+)
+def test_refused(shared: FrontServer, message: bytes, reason: Reason, headers: dict[str, str]) -> None:
+    before = shared.reception.ended[reason]
+    answer = shared.ask(message)
+    assert answer.status == reason.status
+    assert answer.body == f"{reason.text}\n".encode()
+    expected = {
+        "connection": "close",
+        "content-type": "text/plain; charset=utf-8",
+        "content-length": str(len(answer.body)),
+    }
+    assert answer.headers.items() >= (expected | headers).items()
+    assert shared.reception.ended[reason] == before + 1
+    assert shared.gate.slots == 0
+
+
+def test_row_2_firefox(shared: FrontServer) -> None:
+    answer = shared.ask(request(Connection="keep-alive, Upgrade", Origin="https://app.example.org"))
+    assert answer.status == 101
+    assert answer.headers["sec-websocket-accept"] == ACCEPT
+
+
+def test_row_11_head_has_no_body(shared: FrontServer) -> None:
+    answer = shared.ask(request(method="HEAD"))
+    assert (answer.status, answer.body) == (405, b"")
+    assert int(answer.headers["content-length"]) > 0
+
+
+def test_row_17_no_extension(shared: FrontServer) -> None:
+    answer = shared.ask(request("/ws", "Sec-WebSocket-Extensions: permessage-deflate"))
+    assert answer.status == 101
+    assert "sec-websocket-extensions" not in answer.headers
+
+
+def test_health(shared: FrontServer) -> None:
+    for path in ("/health", "/health?x=1"):
+        answer = shared.ask(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert (answer.status, answer.body) == (200, b'{"status":"ok"}')
+        assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("place", ["early", "token", "session"])
+def test_row_12_an_exception_is_not_shown(place: str, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(SmallGate):
+        def fail(self) -> None:
+            raise RuntimeError("inner details")
+
+        def refuse_early(self, upgrade, address):  # type: ignore[no-untyped-def]
+            return self.fail() if place == "early" else None
+
+        def authenticate(self, upgrade, address):  # type: ignore[no-untyped-def]
+            return self.fail() if place == "token" else None
+
+        def open_session(self, upgrade, address, grant):  # type: ignore[no-untyped-def]
+            return self.fail()
+
+    with FrontServer(Broken()) as server:
+        answer = server.ask(request())
+        assert (answer.status, answer.body) == (500, b"internal error\n")
+        assert server.gate.slots == 0
+    assert "inner details" in caplog.text
+
+
+def test_row_12_health_too() -> None:
+    with FrontServer() as server:
+        server.health = lambda: {"a": object()}
+        assert server.ask(request("/health")).body == b"internal error\n"
+
+
+def test_row_13_server_full() -> None:
+    with FrontServer(SmallGate(slots=2)) as server, server.connect() as one, server.connect() as two:
+        for client in (one, two):
+            client.sendall(request())
+            assert Answer(client).status == 101
+        answer = server.ask(request())
+        assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+        one.close()
+        server.wait_for(lambda: server.gate.slots == 1)
+        assert server.ask(request()).status == 101
+
+
+def test_row_14_rate_of_an_address() -> None:
+    with FrontServer(SmallGate(rate=Rate(10, 60.0)), trusted=("127.0.0.1",)) as server:
+        assert [server.ask(request()).status for _ in range(10)] == [101] * 10
+        answer = server.ask(request())
+        assert answer.status == 429
+        assert 1 <= int(answer.headers["retry-after"]) <= 6
+        assert server.ask(request(Origin="\xe9")).status == 403  # judged before, and not counted
+        assert server.ask(request("/ws", "X-Forwarded-For: 192.0.2.9")).status == 101
+        assert server.gate.seen[-1][1] == "192.0.2.9"
+
+
+def test_row_15_connections_of_a_user() -> None:
+    gate = SmallGate()
+    gate.max_sessions = 0
+    with FrontServer(gate) as server:
+        answer = server.ask(request("/ws", "Authorization: Bearer good"))
+        assert (answer.status, answer.headers["retry-after"]) == (429, "30")
+        assert server.gate.slots == 0
+
+
+def test_row_16_a_token_in_the_query_when_configured(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with FrontServer(query_token=True) as server:
+        assert server.ask(request("/ws?token=good")).status == 101
+        assert server.gate.seen[0][0].token == "good"
+        assert server.ask(request("/ws?token=SECRET")).status == 401
+        assert server.ask(request("/nope?token=SECRET", "Authorization: Bearer SECRET")).status == 404
+    assert "not_found" in caplog.text
+    assert "SECRET" not in caplog.text
+
+
+def test_one_line_is_logged_and_it_is_escaped(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="valtronics_fast.reception")
+    with FrontServer() as server:
+        server.ask(request("/ws\x1b[31m\nfake line"))
+        server.ask(request("/'" + "x" * 1000))
+    assert len(caplog.messages) == 2
+    assert "\x1b" not in caplog.text
+    assert "fake line" not in caplog.text
+    assert len(caplog.messages[1]) < 200
+
+
+def test_expired_tokens_are_told_apart() -> None:
+    gate = SmallGate()
+    gate.failure = AuthError("expired", ErrorCode.TOKEN_EXPIRED)
+    with FrontServer(gate) as server:
+        assert server.ask(request()).body == b"the token has expired\n"
+
+
+def test_a_good_request_split_at_every_byte(shared: FrontServer) -> None:
+    message = request("/ws/alerts", "Authorization: Bearer good", Sec_WebSocket_Protocol="valtronics.v1")
+    for place in range(1, len(message)):
+        with shared.connect() as client:
+            client.sendall(message[:place])
+            shared.wait_for(lambda size=place: received(shared) == size)  # type: ignore[misc]
+            client.sendall(message[place:])
+            answer = Answer(client)
+            assert (answer.status, answer.headers["sec-websocket-protocol"]) == (101, "valtronics.v1")
+
+
+def received(server: FrontServer) -> int:
+    return sum(len(front._received or b"") for front in server.reception._half_open)
+
+
+def test_a_good_request_byte_by_byte(shared: FrontServer) -> None:
+    message = request()
+    with shared.connect() as client:
+        for place in range(len(message) - 1):
+            client.sendall(message[place : place + 1])
+            shared.wait_for(lambda size=place + 1: received(shared) == size)  # type: ignore[misc]
+        client.sendall(message[-1:])
+        assert Answer(client).headers["sec-websocket-accept"] == ACCEPT
+
+
+def test_one_buffer_serves_all(shared: FrontServer) -> None:
+    """Clients whose requests come in turns never read each other's bytes."""
+    keys = [f"{number:022d}==" for number in range(20)]
+    messages = [request(f"/ws?{key}", Sec_WebSocket_Key=key) for key in keys]
+    clients = [socket.create_connection(("127.0.0.1", shared.port), timeout=20) for _ in keys]
+    for start in range(0, max(map(len, messages)), 10):
+        for client, message in zip(clients, messages, strict=True):
+            client.sendall(message[start : start + 10])
+    shared.wait_for(lambda: shared.gate.slots == len(keys))
+    assert sorted(upgrade.key for upgrade, _ in shared.gate.seen[-20:]) == keys
+    for client in clients:
+        client.close()
+    shared.wait_for(lambda: shared.gate.slots == 0)
+
+
+def test_the_largest_head_with_frames_right_behind(shared: FrontServer) -> None:
+    filler = MAX_HEAD + 4 - len(request("/ws", "A: "))
+    with shared.connect() as client:
+        client.sendall(request("/ws", "A: " + "b" * filler) + frame(b"early"))
+        answer = Answer(client)
+        assert answer.status == 101
+        assert read_frame(client, answer.body) == (1, b"early")
+    assert shared.ask(request("/ws", "A: " + "b" * (filler + 1))).status == 431
+
+
+def test_a_head_that_is_too_large_after_a_slow_start(shared: FrontServer) -> None:
+    with shared.connect() as client:
+        client.sendall(b"G")
+        shared.wait_for(lambda: received(shared) == 1)
+        client.sendall(b"b" * 50_000)
+        assert Answer(client).status == 431
+
+
+# --- tokens that take time
+
+
+class SlowGate(SmallGate):
+    """Grants when it is told to; `asked` is set once a handshake waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = threading.Event()
+        self.pending: list[asyncio.Future[Grant | None]] = []
+        self.granting = self.wait
+
+    async def wait(self) -> Grant | None:
+        self.pending.append(asyncio.get_running_loop().create_future())
+        self.asked.set()
+        return await self.pending[-1]
+
+
+def test_a_token_that_takes_time_is_granted() -> None:
+    with FrontServer(gate := SlowGate()) as server, server.connect() as client:
+        client.sendall(request("/ws/alerts") + frame(b"one"))
+        assert gate.asked.wait(20)
+        client.sendall(frame(b"two"))
+        server.call(lambda: gate.pending[0].set_result(Grant("u", 2e9)))
+        answer = Answer(client)
+        assert answer.status == 101
+        expected = b"\x81\x03one\x81\x03two"
+        while len(answer.body) < len(expected):
+            answer.body += client.recv(100)
+        assert answer.body == expected
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (AuthError("unknown_key"), 401),
+        (RuntimeError("x"), 500),
+        (Grant("u", 2e9, channels=0), 403),
+        (None, 503),
+    ],
+)
+def test_a_token_that_takes_time_is_refused(outcome: object, status: int) -> None:
+    with FrontServer(gate := SlowGate()) as server, server.connect() as client:
+        client.sendall(request("/ws/alerts"))
+        assert gate.asked.wait(20)
+
+        def settle() -> None:
+            future = gate.pending[0]
+            if outcome is None:
+                future.cancel()
+            elif isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                assert isinstance(outcome, Grant)
+                future.set_result(outcome)
+
+        server.call(settle)
+        assert Answer(client).status == status
+        server.wait_for(lambda: server.gate.slots == 0)
+
+
+def test_a_token_that_takes_too_long() -> None:
+    with FrontServer(gate := SlowGate(), timeout=SHORT) as server:
+        answer = server.ask(request())
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert gate.pending[0].cancelled()
+
+
+def test_a_client_that_goes_while_its_token_is_judged() -> None:
+    with FrontServer(gate := SlowGate()) as server:
+        with server.connect() as client:
+            client.sendall(request())
+            assert gate.asked.wait(20)
+        server.call(lambda: gate.pending[0].set_result(None))
+        server.wait_for(lambda: server.reception.half_open == 0 and server.gate.slots == 0)
+
+
+def test_a_dropped_client_cancels_the_judging_of_its_token() -> None:
+    with FrontServer(gate := SlowGate()) as server, server.connect() as client:
+        client.sendall(request())
+        assert gate.asked.wait(20)
+        server.call(server.reception.close)
+        assert client.recv(1) == b""
+        server.wait_for(gate.pending[0].cancelled)
+        server.call(lambda: None)
+        assert sum(server.reception.ended.values()) == 1
+
+
+def test_a_grant_that_comes_as_the_client_is_dropped() -> None:
+    gate = SmallGate()
+    grants: list[asyncio.Future[Grant | None]] = []
+
+    def ask() -> asyncio.Future[Grant | None]:
+        grants.append(asyncio.get_running_loop().create_future())
+        return grants[0]
+
+    gate.granting = ask
+    with FrontServer(gate) as server, server.connect() as client:
+        client.sendall(request())
+        server.wait_for(lambda: len(grants) == 1)
+
+        def settle() -> None:
+            grants[0].set_result(None)
+            server.reception.close()
+
+        server.call(settle)
+        assert client.recv(1) == b""
+        assert gate.seen == []
+
+
+def test_a_plain_awaitable_will_do() -> None:
+    class Ready:
+        def __await__(self):  # type: ignore[no-untyped-def]
+            return (yield from asyncio.sleep(0, Grant("u", 2e9)).__await__())
+
+    def grant() -> Awaitable[Grant | None]:
+        return Ready()
+
+    gate = SmallGate()
+    gate.granting = grant
+    with FrontServer(gate) as server:
+        assert server.ask(request()).status == 101

@@ -1,0 +1,470 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+import sys
+import threading
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from valtronics_fast.logging import (
+    MAX_TEXT,
+    MAX_TRACE_LINES,
+    JsonFormatter,
+    RateLimitFilter,
+    TextFormatter,
+    escape,
+    fields,
+    limited,
+    setup,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+HOSTILE = 'a\nb\r\x00\x1b[2J\x7f\x85\u2028\u2029\u202e\udc80\\"= '
+
+
+@pytest.fixture(autouse=True)
+def _restore_logging() -> Iterator[None]:
+    """Put back what `setup` changes."""
+    root, package = logging.getLogger(), logging.getLogger("valtronics_fast")
+    handlers, levels = list(root.handlers), (root.level, package.level)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    package.setLevel(levels[1])
+
+
+def record(message: str, *args: object, **extra: Any) -> logging.LogRecord:
+    logger = logging.getLogger("valtronics_fast.test")
+    return logger.makeRecord(logger.name, logging.INFO, __file__, 1, message, args, None, extra=extra)
+
+
+def text_line(message: str, *args: object, **values: Any) -> str:
+    return TextFormatter().format(record(message, *args, **fields(**values)))
+
+
+def json_line(message: str, *args: object, **values: Any) -> dict[str, Any]:
+    line = JsonFormatter().format(record(message, *args, **fields(**values)))
+    assert "\n" not in line
+    parsed = json.loads(line)
+    assert isinstance(parsed, dict)
+    return parsed
+
+
+def test_a_text_line_has_time_level_logger_message_and_fields() -> None:
+    line = text_line("connected to %s", "x", connection=3, address="127.0.0.1", ok=True, none=None, load=0.5)
+    expected = (
+        TIME + r" INFO valtronics_fast\.test: connected to x "
+        r"connection=3 address=127\.0\.0\.1 ok=true none=null load=0\.5"
+    )
+    assert re.fullmatch(expected, line), line
+
+
+def test_a_json_line_has_time_level_logger_message_and_fields() -> None:
+    line = json_line("connected to %s", "x", connection=3, address="127.0.0.1", ok=True, none=None, load=0.5)
+    assert re.fullmatch(TIME, line.pop("time"))
+    assert line == {
+        "level": "info",
+        "logger": "valtronics_fast.test",
+        "message": "connected to x",
+        "connection": 3,
+        "address": "127.0.0.1",
+        "ok": True,
+        "none": None,
+        "load": 0.5,
+    }
+
+
+def test_the_time_is_utc() -> None:
+    made = record("x")
+    made.created = 1704110400.123
+    assert TextFormatter().format(made).startswith("2024-01-01T12:00:00.123Z ")
+    assert json.loads(JsonFormatter().format(made))["time"] == "2024-01-01T12:00:00.123Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("plain é 温度 °C", "plain é 温度 °C"),
+        ("\n\r\t", "\\n\\r\\t"),
+        ("\x00\x1b\x7f\x9b", "\\x00\\x1b\\x7f\\x9b"),
+        ("\u2028\u2029", "\\u2028\\u2029"),
+        ("\u202e\u2066\ufeff", "\\u202e\\u2066\\ufeff"),
+        ("\udc80\ud83d", "\\udc80\\ud83d"),
+    ],
+)
+def test_escapes(text: str, escaped: str) -> None:
+    assert escape(text) == escaped
+
+
+@given(st.text(st.characters(exclude_categories=())))
+@example(HOSTILE)
+@example("x\n2024-01-01T12:00:00.000Z INFO forged: line")
+def test_no_value_ends_or_rewrites_a_line(text: str) -> None:
+    made = record("%s", text, **fields(value=text, other=[text]))
+    for formatter in (TextFormatter(), JsonFormatter()):
+        line = formatter.format(made)
+        assert len(line.splitlines()) == 1
+        assert escape(line) == line
+        line.encode()
+    parsed = json.loads(JsonFormatter().format(made))
+    assert escape(parsed["value"]) == parsed["value"]
+
+
+@given(st.text(st.characters(exclude_categories=())), st.text(st.characters(exclude_categories=())))
+def test_a_text_value_is_never_taken_for_another_field(text: str, other: str) -> None:
+    line = TextFormatter().format(record("x", **fields(a=text, b=other)))
+    pairs = re.findall(r' (\w+)=("(?:[^"\\]|\\.)*"|[^\s"\\=]+)', line.partition(": x")[2])
+    assert [name for name, _ in pairs] == ["a", "b"]
+    assert "".join(f" {name}={value}" for name, value in pairs) == line.partition(": x")[2]
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("", '""'),
+        ("a b", '"a b"'),
+        ("a=b", '"a=b"'),
+        ('a"b', '"a\\"b"'),
+        ("a\\b", '"a\\\\b"'),
+        ("a\nb", '"a\\nb"'),
+        ("\u2028", '"\\u2028"'),
+        ("°C", "°C"),
+        (float("nan"), "null"),
+        (2**63, str(2**63)),
+        (-(2**63), str(-(2**63))),
+        ([1, "a"], "\"[1, 'a']\""),
+        (b"\xff", "\"b'\\\\xff'\""),
+    ],
+)
+def test_values_in_text(value: object, written: str) -> None:
+    assert text_line("x", v=value).endswith(f": x v={written}")
+
+
+class Number(IntEnum):
+    ONE = 1
+
+
+class Word(StrEnum):
+    BAD = "bad_signature"
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (2**63 - 1, 2**63 - 1),
+        (2**63, str(2**63)),
+        (10**30, str(10**30)),
+        (float("inf"), None),
+        (Number.ONE, 1),
+        (Word.BAD, "bad_signature"),
+        ({"a": 1}, "{'a': 1}"),
+        ("a\nb", "a\\nb"),
+    ],
+)
+def test_values_in_json(value: object, written: object) -> None:
+    assert json_line("x", v=value)["v"] == written
+
+
+def test_long_texts_are_cut() -> None:
+    assert json_line("y" * 3000, v="x" * 3000) | {"time": ""} == {
+        "time": "",
+        "level": "info",
+        "logger": "valtronics_fast.test",
+        "message": "y" * MAX_TEXT + f"... ({3000 - MAX_TEXT} more)",
+        "v": "x" * MAX_TEXT + f"... ({3000 - MAX_TEXT} more)",
+    }
+    assert len(text_line("\x00" * 10**6, v="\x00" * 10**6)) < 10 * MAX_TEXT
+
+
+def test_a_field_does_not_replace_what_every_line_has() -> None:
+    line = json.loads(JsonFormatter().format(record("x", fields={"message": "y", "level": "z", "time": 0})))
+    assert (line["message"], line["message_"], line["level_"], line["time_"]) == ("x", "y", "z", 0)
+
+
+def test_records_of_libraries_have_no_fields() -> None:
+    assert TextFormatter().format(record("x")).endswith(": x")
+    assert TextFormatter().format(record("x", fields="not ours")).endswith(": x")
+
+
+def fail(text: str) -> logging.LogRecord:
+    def cause() -> None:
+        raise RuntimeError(text)
+
+    made = record("failed")
+    try:
+        cause()
+    except RuntimeError:
+        made.exc_info = sys.exc_info()
+    return made
+
+
+def test_a_traceback_is_indented_in_text() -> None:
+    first, *rest = TextFormatter().format(fail("boom\n2024-01-01T12:00:00.000Z INFO x: forged\x1b")).split("\n")
+    assert first.endswith(": failed")
+    assert rest[0] == "    Traceback (most recent call last):"
+    assert all(line.startswith("    ") for line in rest)
+    assert rest[-1] == "    2024-01-01T12:00:00.000Z INFO x: forged\\x1b"
+
+
+def test_a_traceback_is_a_field_in_json() -> None:
+    line = JsonFormatter().format(fail("boom\n\x1b\u2028"))
+    assert len(line.splitlines()) == 1
+    assert json.loads(line)["traceback"].endswith("RuntimeError: boom\n\\x1b\\u2028")
+
+
+def test_a_traceback_is_bounded() -> None:
+    lines = TextFormatter().format(fail("x\n" * 10_000)).split("\n")
+    assert len(lines) == 1 + MAX_TRACE_LINES
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Sink(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        values = getattr(record, "fields", None) or {}
+        told = f" {values['suppressed']} {values['like']}" if "suppressed" in values else ""
+        self.lines.append(f"{record.levelname} {record.getMessage()}{told}")
+
+
+class Limited:
+    """A logger with a limit, a clock that tests set, and the lines that came through."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        self.clock = Clock()
+        self.filter = RateLimitFilter(clock=self.clock, **options)
+        self.logger = logging.getLogger(name)
+        self.logger.propagate = False
+        self.logger.setLevel(logging.DEBUG)
+        self.sink = Sink()
+        self.logger.addFilter(self.filter)
+        self.logger.addHandler(self.sink)
+
+    def take(self) -> list[str]:
+        """Return the lines since the last call."""
+        lines, self.sink.lines = self.sink.lines, []
+        return lines
+
+
+class MakeLimited(Protocol):
+    def __call__(self, name: str = "", **options: Any) -> Limited: ...
+
+
+@pytest.fixture
+def make_limited(request: pytest.FixtureRequest) -> Iterator[MakeLimited]:
+    made: list[Limited] = []
+
+    def make(name: str = "", **options: Any) -> Limited:
+        made.append(Limited(f"limited.{request.node.name}{name}", **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.logger.removeHandler(one.sink)
+        one.logger.removeFilter(one.filter)
+
+
+def test_lines_beyond_the_limit_are_suppressed_and_told_once(make_limited: MakeLimited) -> None:
+    limit = make_limited(lines=3, period=10.0)
+    for number in range(7):
+        limit.logger.warning("refused %d", number)
+    assert limit.take() == ["WARNING refused 0", "WARNING refused 1", "WARNING refused 2"]
+    limit.clock.now += 9.9
+    limit.logger.warning("refused %d", 7)
+    assert limit.take() == []
+    limit.clock.now += 0.1
+    limit.logger.warning("refused %d", 8)
+    assert limit.take() == ["WARNING lines suppressed 5 refused %d", "WARNING refused 8"]
+    limit.clock.now += 10.0
+    limit.logger.warning("refused %d", 9)
+    assert limit.take() == ["WARNING refused 9"]
+
+
+def test_keys_are_counted_apart(make_limited: MakeLimited) -> None:
+    limit = make_limited(lines=1)
+    for _ in range(2):
+        limit.logger.warning("one")
+        limit.logger.error("one")
+        limit.logger.warning("two")
+        limit.logger.warning("by address", extra=fields(limit_key="10.0.0.1"))
+        limit.logger.warning("by address", extra=fields(limit_key="10.0.0.2"))
+        limit.logger.warning("another line", extra=fields(limit_key="10.0.0.1"))
+    assert limit.take() == [
+        "WARNING one",
+        "ERROR one",
+        "WARNING two",
+        "WARNING by address",
+        "WARNING by address",
+    ]
+
+
+def test_any_later_line_tells_what_was_suppressed(make_limited: MakeLimited) -> None:
+    limit = make_limited(lines=1, period=10.0)
+    limit.logger.error("a")
+    limit.logger.error("a")
+    limit.clock.now += 10.0
+    limit.logger.info("b")
+    assert limit.take() == ["ERROR a", "ERROR lines suppressed 1 a", "INFO b"]
+
+
+def test_flush_tells_what_was_suppressed_so_far(make_limited: MakeLimited) -> None:
+    limit = make_limited(lines=1)
+    for _ in range(3):
+        limit.logger.info("a")
+        limit.logger.info("b")
+    limit.take()
+    limit.filter.flush()
+    assert limit.take() == ["INFO lines suppressed 2 a", "INFO lines suppressed 2 b"]
+    limit.filter.flush()
+    assert limit.take() == []
+
+
+def test_new_keys_never_buy_more_lines(make_limited: MakeLimited) -> None:
+    limit = make_limited(lines=2, period=10.0, keys=5)
+    for number in range(1000):
+        limit.logger.info("a", extra=fields(limit_key=str(number)))
+    assert len(limit.take()) == 5 + 2
+    limit.logger.info("a", extra=fields(limit_key="0"))
+    assert limit.take() == ["INFO a"]
+    limit.clock.now += 10.0
+    limit.logger.info("a", extra=fields(limit_key="new"))
+    assert limit.take() == ["INFO lines suppressed 993 other lines", "INFO a"]
+
+
+def test_the_table_is_bounded(make_limited: MakeLimited) -> None:
+    limit = make_limited(lines=1, period=10.0, keys=10)
+    for number in range(500):
+        limit.clock.now += 0.1
+        limit.logger.info("x" * 10_000, extra=fields(limit_key=f"{number}" * 5000))
+        assert len(limit.filter._windows) <= 11
+        assert all(len(window.like) <= MAX_TEXT for window in limit.filter._windows.values())
+
+
+def test_two_loggers_may_share_a_limit(make_limited: MakeLimited) -> None:
+    one, other = make_limited(".one", lines=1), make_limited(".other", lines=1)
+    other.logger.addFilter(one.filter)
+    for _ in range(3):
+        one.logger.info("a")
+        other.logger.info("a")
+    assert (one.take(), other.take()) == (["INFO a"], ["INFO a"])
+    one.filter.flush()
+    other.logger.removeFilter(one.filter)
+    assert one.take() == ["INFO lines suppressed 2 a"]
+
+
+def test_threads_may_share_a_limit(make_limited: MakeLimited) -> None:
+    limit = make_limited(lines=10)
+
+    def log() -> None:
+        for _ in range(500):
+            limit.logger.info("a")
+
+    threads = [threading.Thread(target=log) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    limit.filter.flush()
+    assert limit.take() == ["INFO a"] * 10 + ["INFO lines suppressed 1990 a"]
+
+
+def test_the_told_line_goes_through_the_formatters(make_limited: MakeLimited) -> None:
+    limit = make_limited(lines=1)
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(TextFormatter())
+    limit.logger.addHandler(handler)
+    for _ in range(2):
+        limit.logger.info("a\nb")
+    limit.filter.flush()
+    limit.logger.removeHandler(handler)
+    assert stream.getvalue().splitlines()[1].endswith(': lines suppressed suppressed=1 like="a\\nb"')
+
+
+def test_limited_puts_one_limit_on_a_logger() -> None:
+    logger = limited("limited.once", lines=1)
+    assert limited("limited.once", lines=5) is logger is logging.getLogger("limited.once")
+    assert [type(one) for one in logger.filters] == [RateLimitFilter]
+    records = [logger.makeRecord(logger.name, logging.INFO, "", 1, "a", (), None) for _ in range(2)]
+    assert [bool(logger.filter(one)) for one in records] == [True, False]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("form", "stream", "as_json"),
+    [
+        ("auto", io.StringIO(), True),
+        ("auto", Terminal(), False),
+        ("text", io.StringIO(), False),
+        ("json", Terminal(), True),
+    ],
+)
+def test_setup_chooses_the_form(form: str, stream: io.StringIO, as_json: bool) -> None:
+    setup("info", form, stream)
+    logging.getLogger("valtronics_fast.server").info("started", extra=fields(port=8000))
+    line = stream.getvalue()
+    assert line.endswith("\n")
+    assert line.startswith("{") == as_json
+    assert ('"port":8000' if as_json else "port=8000") in line
+
+
+def test_setup_replaces_what_it_set_up_before_and_nothing_else() -> None:
+    first, second, foreign = io.StringIO(), io.StringIO(), logging.NullHandler()
+    logging.getLogger().addHandler(foreign)
+    setup("info", "text", first)
+    setup("info", "text", second)
+    logging.getLogger("valtronics_fast").info("x")
+    assert (first.getvalue(), len(second.getvalue().splitlines())) == ("", 1)
+    assert foreign in logging.getLogger().handlers
+
+
+@pytest.mark.parametrize(("level", "lines"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+def test_setup_sets_the_level_of_the_package(level: str, lines: int) -> None:
+    stream = io.StringIO()
+    setup(level, "text", stream)
+    logger = logging.getLogger("valtronics_fast.server")
+    for call in (logger.debug, logger.info, logger.warning, logger.error):
+        call("x")
+    assert len(stream.getvalue().splitlines()) == lines
+
+
+def test_libraries_log_no_details_at_any_level() -> None:
+    stream = io.StringIO()
+    setup("debug", "text", stream)
+    logger = logging.getLogger("picows")
+    logger.debug("GET /ws Authorization: Bearer hunter2")
+    logger.info("GET /ws Authorization: Bearer hunter2")
+    assert stream.getvalue() == ""
+    logger.warning("something is wrong")
+    assert "something is wrong" in stream.getvalue()
+
+
+def test_setup_logs_to_the_standard_error_by_default(capsys: pytest.CaptureFixture[str]) -> None:
+    setup()
+    logging.getLogger("valtronics_fast").info("x")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert json.loads(captured.err)["message"] == "x"
