@@ -28,7 +28,7 @@ def quiet(clock: Clock, caplog: pytest.LogCaptureFixture) -> QuietLogger:
 
 def test_so_many_lines_a_second(quiet: QuietLogger, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     for number in range(1000):
-        quiet.error("line %d", number)
+        quiet.warning("line %d", number)
     assert caplog.messages == [f"line {number}" for number in range(LINES_PER_SECOND)]
     caplog.clear()
     clock.now = 1.0
@@ -40,6 +40,7 @@ def test_so_many_lines_a_second(quiet: QuietLogger, clock: Clock, caplog: pytest
 def test_lines_a_connection_are_left_out(quiet: QuietLogger, caplog: pytest.LogCaptureFixture) -> None:
     quiet.debug("New data: %s", b"secret")
     quiet.info("New connection accepted: %s", "x")
+    quiet.error("WS parser error: %s", "what the client sent")
     assert caplog.messages == []
     assert not quiet.isEnabledFor(logging.INFO)
     assert not quiet.isEnabledFor(9)  # picows' level for whole messages

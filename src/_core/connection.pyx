@@ -73,7 +73,8 @@ cdef class Connection(Outbox):
         now = monotonic_seconds()
         self.received_at = now
         self.awaits_pong = False
-        self.bytes_in += frame.payload_size
+        # A client's header: 2 bytes, 4 of masking key, 0, 2 or 8 of length.
+        self.bytes_in += frame.payload_size + (6 if frame.payload_size < 126 else 8 if frame.payload_size < 65536 else 14)
         try:
             self.receive(frame, now)
         except Exception as error:
@@ -292,7 +293,7 @@ cdef class Connection(Outbox):
 
     @property
     def messages_out(self):
-        """Messages accepted for sending."""
+        """Messages accepted for sending; control frames are none."""
         return self.queue.messages_out
 
     @property

@@ -153,6 +153,7 @@ cdef class Hub:
             if queue.shut or queue.overflowed:
                 continue
             queued += 1
+            queue.messages_out += 1
             queue_push(queue, plan.frame, size, 0)
             if queue.limit and queue.bytes > queue.limit:
                 # Much in one turn is no sign of a slow reader: the kernel is asked first.

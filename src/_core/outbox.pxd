@@ -41,8 +41,8 @@ cdef struct OutQueue:
     uint32_t answers                # tagged entries among those that wait
     uint64_t bytes                  # of all that wait
     uint64_t limit                  # bound on `bytes`; 0: none
-    uint64_t messages_out           # data messages and answers accepted for sending
-    uint64_t bytes_out              # the same in bytes, headers included
+    uint64_t messages_out           # data messages and answers accepted for sending; no control frames
+    uint64_t bytes_out              # bytes of all frames, headers included
     PyObject *owner                 # the Outbox (borrowed: it owns this struct)
 
 
@@ -62,7 +62,6 @@ cdef inline NoResult queue_push(OutQueue *queue, PyObject *frame, Py_ssize_t siz
     queue.answers += <uint32_t>tag
     queue.tail += 1
     queue.bytes += size
-    queue.messages_out += 1
     queue.bytes_out += size
     return NoResult.OK
 

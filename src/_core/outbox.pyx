@@ -28,6 +28,7 @@ cdef extern from "<sys/socket.h>" nogil:
         MSG_NOSIGNAL
 
 cdef enum:
+    CONTROL = 8                     # bit of the opcode that CLOSE, PING and PONG have
     MAX_VECTORS = 64                # frames handed to one sendmsg()
     FIRST_CAPACITY = 8
     KEPT_CAPACITY = 64              # a queue that grew beyond is freed when it is empty
@@ -186,13 +187,14 @@ cdef class Outbox(WSListener):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(frame)
         if self.transport is None or self.queue.shut or self.transport.is_close_frame_sent:
             return NoResult.OK
+        if not PyBytes_AS_STRING(frame)[0] & CONTROL:
+            self.queue.messages_out += 1
         if not self.queue.blocked:
             queue_push(&self.queue, <PyObject *>frame, size, ANSWER)
             return self.mark()
         if <uint64_t>self.transport.underlying_transport.get_write_buffer_size() > self.urgent_limit:
             self.queue.overflowed = True
             return self.mark()
-        self.queue.messages_out += 1
         self.queue.bytes_out += size
         self._write(frame)
         return NoResult.OK

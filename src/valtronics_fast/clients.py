@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import Counter
 from inspect import isawaitable
 from typing import TYPE_CHECKING
@@ -34,6 +35,9 @@ __all__ = ["Clients", "limits_of"]
 
 MAX_REPORT = 512
 """Characters of a client's error report that are logged."""
+
+# Reports may quote the message at fault, and that may be an `auth`.
+_TOKEN = re.compile(r"[\w-]{8,}\.[\w-]{4,}\.[\w-]{4,}")
 
 _log = logging.getLogger(__name__)
 _complaints = limited("valtronics_fast.clients.complaints")
@@ -223,7 +227,7 @@ class Clients:
                 limit_key="report",
                 connection=session.number,
                 user=session.user,
-                report=orjson.dumps(report).decode()[:MAX_REPORT],
+                report=_TOKEN.sub("***", orjson.dumps(report).decode())[:MAX_REPORT],
             ),
         )
 

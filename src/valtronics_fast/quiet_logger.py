@@ -18,7 +18,8 @@ class QuietLogger:
     """Forwards to a logger at most LINES_PER_SECOND; the next line then says how many were left out.
 
     It has the methods that picows calls, and is no `logging.Logger` on purpose: of those picows makes a copy
-    for every connection. Its debug and info lines (two a connection, with addresses) are not forwarded.
+    for every connection. Its debug, info and error lines (several a connection, some of
+    which quote the client) are not forwarded.
 
     Args:
         logger: where the lines go.
@@ -49,8 +50,7 @@ class QuietLogger:
         self.log(logging.WARNING, message, *args)
 
     def error(self, message: str, *args: object) -> None:
-        """Forward an error."""
-        self.log(logging.ERROR, message, *args)
+        """Leave out what picows finds wrong with a client's bytes: the line at the disconnect has the close code."""
 
     def exception(self, message: str, *args: object) -> None:
         """Forward an error with the traceback of the exception that is being handled."""

@@ -68,10 +68,15 @@ class Server:
         self._clients: Clients
         self._gate: ServerGate
         self._reception: Reception
-        self._running = False
+        self._started = False
+        self._stopping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
         return self
 
     async def __aexit__(
@@ -84,8 +89,11 @@ class Server:
 
         Raises:
             OSError: a port can't be listened on; `stop` then ends what had been started.
-            ConfigError: a key or certificate is not usable.
+            RuntimeError: it was started before.
         """
+        if self._started:
+            raise RuntimeError("a server can be started once; make another one")
+        self._started = True
         loop = asyncio.get_running_loop()
         config = self.config
         self._hub = Hub(loop.call_soon, time.monotonic(), max_payload=config.limits.publication_size)
@@ -99,7 +107,6 @@ class Server:
             timeout=config.server.handshake_timeout,
             max_frame_size=config.limits.frame_size or 2**31,
         )
-        self._running = True
         await self._authenticator.start()
         await self._backplane.start(self._hub.publish)
         sockets = await listen(config.server.host, config.server.port)
@@ -158,10 +165,17 @@ class Server:
         self._timer = asyncio.get_running_loop().call_later(self._hub.wheel.tick, self._tick)
 
     async def stop(self) -> None:
-        """Stop the producers, close every connection (1001), stop listening. Idempotent."""
-        if not self._running:
+        """Stop listening, stop the producers, close every connection (1001).
+
+        Idempotent; whoever calls it while another call is at work waits for the same end.
+        """
+        if not self._started:
             return
-        self._running = False
+        if self._stopping is None:
+            self._stopping = asyncio.ensure_future(self._stop())
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
         self._gate.open = False
         for listener in self._listeners:
             listener.close()
