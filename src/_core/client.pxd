@@ -28,6 +28,7 @@ cdef class Client(Connection):
         uint32_t auth_failures
         list backlog
         Py_ssize_t backlog_bytes
+        bint dropped_untold             # messages were dropped, and the peer is still to be told
         # Expiry.
         double expires_at               # monotonic; INFINITY: never
         bint expired                    # in the grace period

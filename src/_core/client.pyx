@@ -60,7 +60,7 @@ cdef class Client(Connection):
 
     cdef NoResult on_rate_limited(self, double retry_after) except NoResult.EXC:
         if self.authenticating and self.grant is None:
-            self.told_at = -INFINITY            # nothing goes out before auth_response: told with the next drop
+            self.dropped_untold = True          # nothing goes out before auth_response
             return NoResult.OK
         self.fail(ErrorCode.RATE_LIMITED, None, None, -1, retry_after)
         return NoResult.OK
@@ -68,6 +68,10 @@ cdef class Client(Connection):
     cdef NoResult on_failure(self, object error) except NoResult.EXC:
         self.fail_internally(error, None)
         return NoResult.OK
+
+    cdef NoResult on_broken(self, object error) except NoResult.EXC:
+        self.host.failed(self, error)
+        return Connection.on_broken(self, error)
 
     cdef int fail_internally(self, object error, object id) except -1:
         """Handling a command raised: a bug, or no memory. A connection on which that goes on is ended."""
@@ -132,6 +136,9 @@ cdef class Client(Connection):
                 self.accept(grant, self.auth_id, self.auth_renews, False, now)
         except Exception as error:
             self.auth_outcome = self.fail_internally(error, self.auth_id)
+        if self.dropped_untold:
+            self.dropped_untold = False
+            self.fail(ErrorCode.RATE_LIMITED, None)
         self.resume(now)
 
     cdef bint defer(self, const char *text, Py_ssize_t size) except -1:

@@ -73,8 +73,9 @@ cdef class Connection(Outbox):
         now = monotonic_seconds()
         self.received_at = now
         self.awaits_pong = False
-        # A client's header: 2 bytes, 4 of masking key, 0, 2 or 8 of length.
-        self.bytes_in += frame.payload_size + (6 if frame.payload_size < 126 else 8 if frame.payload_size < 65536 else 14)
+        # With a client's header: 2 bytes, 4 of masking key, and 0, 2 or 8 of length.
+        self.bytes_in += frame.payload_size
+        self.bytes_in += 6 if frame.payload_size < 126 else 8 if frame.payload_size < 65536 else 14
         try:
             self.receive(frame, now)
         except Exception as error:

@@ -219,7 +219,10 @@ cdef class Hub:
         while slot >= 0:
             outbox = self._outboxes[slot]
             if outbox is not None:
-                (<Outbox>outbox).on_timer(now)
+                try:
+                    (<Outbox>outbox).on_timer(now)
+                except Exception as error:      # the others are not to suffer from it
+                    (<Outbox>outbox).on_broken(error)
             slot = self.wheel.pop_due(now)
 
     def connections(self):

@@ -104,5 +104,6 @@ cdef class Outbox(WSListener):
     cdef NoResult flush(self) except NoResult.EXC
     cdef void discard(self) noexcept
     # For the inbound half.
+    cdef NoResult on_broken(self, object error) except NoResult.EXC
     cdef NoResult on_overflow(self) except NoResult.EXC
     cdef NoResult on_timer(self, double now) except NoResult.EXC

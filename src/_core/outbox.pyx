@@ -147,7 +147,10 @@ cdef class Turn:
         self.flushes += 1
         for outbox in dirty:
             outbox.queue.dirty = False
-            outbox.flush()
+            try:
+                outbox.flush()
+            except Exception as error:          # the others are not to suffer from it
+                outbox.on_broken(error)
         self._run = []
         buffer_free(&self._run_bytes)
 
@@ -310,6 +313,14 @@ cdef class Outbox(WSListener):
         self.queue.blocked = False
         if self.queue.head < self.queue.tail or self.queue.overflowed:
             self.flush()
+
+    cdef NoResult on_broken(self, object error) except NoResult.EXC:
+        """Writing or a timer raised: the connection can't be relied on any more."""
+        queue_clear(&self.queue)
+        self.queue.shut = True
+        if self.transport is not None:
+            self.transport.underlying_transport.abort()
+        return NoResult.OK
 
     cdef NoResult on_overflow(self) except NoResult.EXC:
         """The queue is over its bound; Session closes the connection."""

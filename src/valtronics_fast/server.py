@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import ssl
 import time
 from typing import TYPE_CHECKING, Self
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from valtronics_fast.producers.base import Producer
 
 __all__ = ["Server"]
+
+_AT_ONCE = 0.001
+"""Seconds that stand for a `close_timeout` of 0: create_server takes no 0, and None would be 30 s."""
 
 _log = logging.getLogger(__name__)
 
@@ -142,8 +146,8 @@ class Server:
                 sock=sock,
                 ssl=tls,
                 backlog=BACKLOG,
-                ssl_handshake_timeout=(self.config.server.handshake_timeout or None) if tls else None,
-                ssl_shutdown_timeout=(self.config.server.close_timeout or None) if tls else None,
+                ssl_handshake_timeout=(self.config.server.handshake_timeout or math.inf) if tls else None,
+                ssl_shutdown_timeout=(self.config.server.close_timeout or _AT_ONCE) if tls else None,
             )
             self._listeners.append(listener)
 
@@ -161,8 +165,8 @@ class Server:
 
     def _tick(self) -> None:
         """Let the connections' timers fire, and come again."""
-        self._hub.advance(time.monotonic())
         self._timer = asyncio.get_running_loop().call_later(self._hub.wheel.tick, self._tick)
+        self._hub.advance(time.monotonic())
 
     async def stop(self) -> None:
         """Stop listening, stop the producers, close every connection (1001).
