@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from valtronics_fast import config_checks as checks
 from valtronics_fast.config import Config
+from valtronics_fast.errors import ConfigError
+from valtronics_fast.origins import Origins
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,11 +182,28 @@ def test_origins(origin: str) -> None:
         "https://a.example/x",
         "https://*",
         "https://a.*",
+        "https://a..b",
+        "https://a.example.",
+        "https://a.example:0443",
+        "https://a.example:0",
+        "https://a.example:",
+        "https://a.example\n",
         "**",
     ],
 )
 def test_no_origins(origin: str) -> None:
     assert repr(origin) in refused(checks.check_origins, ("https://fine.example", origin))
+
+
+@given(st.lists(st.from_regex(r"\A(https?://)?(\*\.)?[aZ0.*:-]{0,8}\Z"), max_size=3))
+def test_the_server_can_start_with_every_origin_that_is_no_fault(origins: list[str]) -> None:
+    try:
+        Origins(origins)
+    except ValueError:
+        with pytest.raises(ConfigError, match=r"security\.origins must be a list of origins"):
+            Config.load({"security": {"origins": origins}}, environ={})
+    else:
+        assert Config.load({"security": {"origins": origins}}, environ={}).security.origins == tuple(origins)
 
 
 @pytest.mark.parametrize("proxy", ["10.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"])
