@@ -2,10 +2,10 @@
 
     inline   at most 2 slots             storage.pair   [ slot | slot ]
     sparse   few among many              storage.slots  -> [ 3 | 17 | 4711 | ... ]      sorted
-    dense    more than one in 32         storage.words  -> [ 0110...|0001...|... ]      bit i: slot i
+    dense    more than about one in 32   storage.words  -> [ 0110...|0001...|... ]      bit i: slot i
 
 A set is a value inside its owner's memory (zero it to make an empty one); it owns what `storage` points to.
-The shape changes by itself, with a distance of a factor two between the thresholds, so that a set at the
+The shape changes by itself; the thresholds of growing and shrinking lie a factor two apart, so that a set at the
 border does not flap.
 """
 from libc.stdint cimport uint32_t, uint64_t
@@ -15,7 +15,7 @@ from .types cimport slot_t
 
 cdef enum:
     INLINE_SLOTS = 2
-    MIN_DENSE = 64                  # below this many slots a set is never dense
+    MIN_DENSE = 64                  # with fewer slots a set does not become dense; with half of them it no longer is
 
 
 cdef enum SetShape:

@@ -152,7 +152,7 @@ cdef bint slotset_discard(SlotSet *set, slot_t slot) noexcept:
     set.count -= 1
     memmove(slots + at, slots + at + 1, (set.count - at) * sizeof(slot_t))
     if slotset_shape(set) == SHAPE_SPARSE:
-        if set.count <= INLINE_SLOTS:
+        if set.count < INLINE_SLOTS:
             for i in range(set.count):
                 pair[i] = slots[i]
             free(slots)

@@ -102,7 +102,7 @@ cdef class Client(Connection):
                 self.close(CloseCode.CLOSE_TOKEN_EXPIRED)
         elif self.renews and not self.renewal_told and now >= self.expires_at - self.limits.renewal_notice:
             self.renewal_told = True
-            self.answer({"type": "token_expiring", "expires_in": <int>ceil(self.expires_at - now)}, None)
+            self.answer({"type": "token_expiring", "expires_in": <long long>ceil(self.expires_at - now)}, None)
         return 0
 
     # Authentication.
@@ -201,7 +201,7 @@ cdef class Client(Connection):
         self.renews = self.renews or renews
         if not silent:
             self.answer({"type": "auth_response", "success": True, "user": grant.user,
-                         "expires_at": iso_timestamp(grant.expires_at), "expires_in": <int>max(0, remaining),
+                         "expires_at": iso_timestamp(grant.expires_at), "expires_in": <long long>max(0, remaining),
                          "channels": [name for channel, name in NAME_OF_CHANNEL.items()
                                       if (grant.channels >> channel) & 1]}, id)
         for document in lost:

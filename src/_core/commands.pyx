@@ -33,10 +33,10 @@ cdef object DEADBAND = re.compile(r"[0-9]+(?:\.[0-9]+)?%")
 
 
 cdef inline Py_ssize_t skip_string(const char *text, Py_ssize_t size, Py_ssize_t i) noexcept nogil:
-    """Return the index behind a string whose opening quote is at i - 1."""
+    """Return the index behind a string whose opening quote is at i - 1; size + 1 when it does not end."""
     while i < size and text[i] != c'"':
         i += 2 if text[i] == c"\\" else 1
-    return i + 1
+    return min(i, size) + 1
 
 
 cdef inline int hex_digit(char digit) noexcept nogil:
@@ -124,8 +124,7 @@ cdef void outline(const char *text, Py_ssize_t size, Outline *out, Py_ssize_t *i
             if depth == 1:
                 expects_key = True
             elif depth == 2 and key == 2:
-                out.items = max(out.items, 1)
-                if out.items <= max_items:
+                if 0 < out.items <= max_items:
                     item_sizes[out.items - 1] = trimmed_size(text, item_start, i)
                 out.items += 1
                 item_start = i + 1
@@ -193,8 +192,8 @@ cdef tuple names_of(str key, object value, list problem):
             problem.append(f"{key} holds something that is not a string")
             return None
         PyUnicode_AsUTF8AndSize(name, &size)
-        if size == 0 or size > MAX_NAME_BYTES:
-            problem.append(f"{key} holds a name that is not 1 to {MAX_NAME_BYTES} bytes long")
+        if size == 0 or size > MAX_NAME_BYTES or "\0" in name:
+            problem.append(f"{key} holds a name that is not 1 to {MAX_NAME_BYTES} bytes long, or has a NUL in it")
             return None
         names.add(name)
     return tuple(sorted(names))
@@ -276,6 +275,8 @@ cdef Selection select(int channel, dict message, list problem):
                 return None
             selection.devices = frozenset(selection.device_order)
         elif key == "frequency":
+            if type(value) is list and len(value) == 1:
+                value = value[0]
             if not has_frequency:
                 problem.append("frequency is for values, not for events: this channel has none")
                 return None
@@ -333,7 +334,8 @@ def item_sizes(bytes text not None, Py_ssize_t max_items=64):
     """Return the sizes of the entries of a batch, for tests; None when the text is no batch."""
     cdef Py_ssize_t sizes[1024]
     cdef Outline sketch
-    outline(text, len(text), &sketch, sizes, min(max_items, 1024))
+    max_items = min(max_items, 1024)
+    outline(text, len(text), &sketch, sizes, max_items)
     if not sketch.is_batch:
         return None
     return [sizes[i] for i in range(min(sketch.items, max_items))]

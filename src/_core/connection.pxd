@@ -24,7 +24,8 @@ cdef enum ConnectionState:
     STATE_CLOSED = 3
 
 
-# Bounds of a connection; shared by all, changed in place by a reload. Seconds, bytes, counts; 0: no bound.
+# Bounds of a connection; shared by all, changed in place by a reload (queue_size: for connections to come). Seconds,
+# bytes, counts; 0: no bound, but for close_timeout: at once.
 @cython.final
 cdef class Limits:
     cdef:
@@ -58,7 +59,8 @@ cdef class Connection(Outbox):
         bint closed_by_peer
         double opened_at
         double received_at              # the last frame
-        double pinged_at
+        double pinged_at                # the last ping of ours
+        double awaited_at               # the first that nothing has come after, where awaits_pong
         double close_deadline
         Assembler assembler
         TokenBucket bucket

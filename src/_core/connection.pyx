@@ -21,6 +21,8 @@ cdef enum:
     DROP_WINDOW = 10                # seconds
     TOLD_EVERY = 1                  # seconds between two rate_limited errors
 
+cdef double BLOCKED_CHECK = 0.5     # seconds between two looks at a blocked connection, at least
+
 
 @cython.final
 cdef class Limits:
@@ -42,8 +44,6 @@ cdef class Connection(Outbox):
     def __init__(self, Hub hub not None, Limits limits not None):
         self.hub = hub
         self.limits = limits
-        self.assembler.max_size = limits.frame_size
-        self.assembler.max_fragments = limits.fragments
         self.queue.limit = limits.queue_size
 
     def __dealloc__(self):
@@ -57,7 +57,7 @@ cdef class Connection(Outbox):
         self.slot = self.hub.attach(self)
         self.number = self.hub.attached
         self.state = STATE_OPEN
-        self.opened_at = self.received_at = self.drops_since = now
+        self.opened_at = self.received_at = self.pinged_at = self.drops_since = now
         self.told_at = -INFINITY
         bucket_fill(&self.bucket, max(1, self.limits.messages_per_second), now)
         self.on_open(now)
@@ -125,8 +125,11 @@ cdef class Connection(Outbox):
 
     cdef NoResult receive(self, WSFrame frame, double now) except NoResult.EXC:
         """Take one frame."""
-        cdef int verdict = assemble(&self.assembler, frame.msg_type, frame.fin, frame.rsv1 or frame.rsv2 or frame.rsv3,
-                                    frame.payload_ptr, frame.payload_size)
+        cdef int verdict
+        self.assembler.max_size = self.limits.frame_size
+        self.assembler.max_fragments = self.limits.fragments
+        verdict = assemble(&self.assembler, frame.msg_type, frame.fin, frame.rsv1 or frame.rsv2 or frame.rsv3,
+                           frame.payload_ptr, frame.payload_size)
         if self.state == STATE_CLOSING:
             if verdict == Verdict.FRAME_CLOSE:
                 self.transport.underlying_transport.close()
@@ -209,11 +212,11 @@ cdef class Connection(Outbox):
         elif self.state == STATE_OPEN:
             deadline = self.own_deadline()
             if self.queue.blocked:          # on_timer has a look at it
-                deadline = min(deadline, monotonic_seconds() + self.limits.close_timeout / 2)
-            if self.awaits_pong:
-                deadline = min(deadline, self.pinged_at + self.limits.ping_timeout)
-            elif self.limits.ping_interval:
-                deadline = min(deadline, self.received_at + self.limits.ping_interval)
+                deadline = min(deadline, monotonic_seconds() + max(BLOCKED_CHECK, self.limits.close_timeout / 2))
+            if self.awaits_pong and self.limits.ping_timeout:
+                deadline = min(deadline, self.awaited_at + self.limits.ping_timeout)
+            if self.limits.ping_interval:
+                deadline = min(deadline, max(self.received_at, self.pinged_at) + self.limits.ping_interval)
         else:
             return NoResult.OK
         if deadline < INFINITY:
@@ -238,12 +241,14 @@ cdef class Connection(Outbox):
             self.on_due(now)
             if self.state != STATE_OPEN:
                 return NoResult.OK
-            if self.awaits_pong:
-                if now >= self.pinged_at + self.limits.ping_timeout:
-                    return self.close(CloseCode.CLOSE_PING_TIMEOUT)
-            elif self.limits.ping_interval and now >= self.received_at + self.limits.ping_interval:
-                self.awaits_pong = True
+            if self.awaits_pong and self.limits.ping_timeout and now >= self.awaited_at + self.limits.ping_timeout:
+                return self.close(CloseCode.CLOSE_PING_TIMEOUT)
+            if self.limits.ping_interval and (
+                    now >= max(self.received_at, self.pinged_at) + self.limits.ping_interval):
                 self.pinged_at = now
+                if not self.awaits_pong:
+                    self.awaits_pong = True
+                    self.awaited_at = now
                 self.send(frame_of(Opcode.OP_PING, b""))
         return self.arm()
 

@@ -159,7 +159,7 @@ cdef class FrameAssembler:
         if verdict == Verdict.FRAME_MORE:
             return "more", None
         message = PyBytes_FromStringAndSize(self._assembler.message, self._assembler.message_size)
-        if verdict <= Verdict.FRAME_BINARY:
+        if verdict <= Verdict.FRAME_BINARY and self._assembler.data.capacity:
             assembler_free(&self._assembler)
         return VERDICTS[verdict], message
 

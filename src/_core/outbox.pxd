@@ -93,14 +93,16 @@ cdef class Outbox(WSListener):
         object _write                   # the transport's write()
         Turn turn
         OutQueue queue
-        uint64_t urgent_limit           # bytes that answers may pile up to in the transport
+        # Answers handed to a transport that holds bytes, since it last held none, and how many that may be.
+        uint64_t urgent_bytes
+        uint64_t urgent_limit
 
     cdef NoResult open_outbox(self, WSTransport transport) except NoResult.EXC
     cdef NoResult send(self, bytes frame) except NoResult.EXC
     cdef NoResult mark(self) except NoResult.EXC
     cdef Py_ssize_t send_some(self, bint first) except -2
     cdef NoResult pass_answers(self) except NoResult.EXC
-    cdef NoResult write_all(self) except NoResult.EXC
+    cdef NoResult write_record(self) except NoResult.EXC
     cdef NoResult flush(self) except NoResult.EXC
     cdef void discard(self) noexcept
     # For the inbound half.

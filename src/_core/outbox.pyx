@@ -5,7 +5,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport uint32_t, uintptr_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove, memset
 from picows.picows cimport WSListener, WSTransport
@@ -195,7 +195,8 @@ cdef class Outbox(WSListener):
         if not self.queue.blocked:
             queue_push(&self.queue, <PyObject *>frame, size, ANSWER)
             return self.mark()
-        if <uint64_t>self.transport.underlying_transport.get_write_buffer_size() > self.urgent_limit:
+        self.urgent_bytes += size
+        if self.urgent_bytes > self.urgent_limit:
             self.queue.overflowed = True
             return self.mark()
         self.queue.bytes_out += size
@@ -249,7 +250,7 @@ cdef class Outbox(WSListener):
             return self.on_overflow()
         while queue.head < queue.tail and not queue.blocked:
             if self.transport.is_secure:
-                self.write_all()
+                self.write_record()
                 continue
             sent = self.send_some(first)
             first = False
@@ -268,7 +269,10 @@ cdef class Outbox(WSListener):
         return NoResult.OK
 
     cdef NoResult pass_answers(self) except NoResult.EXC:
-        """Hand the answers that wait to the transport, past the data: those to come will go there too."""
+        """Hand the answers that wait to the transport, past the data: those to come will go there too.
+
+        A CLOSE is among them when the queue is shut, and the data that it has passed must not follow it.
+        """
         cdef OutQueue *queue = &self.queue
         cdef uint32_t i, kept = queue.head
         cdef bytes frame
@@ -278,6 +282,7 @@ cdef class Outbox(WSListener):
             if queue.entries[i] & ANSWER:
                 frame = <bytes>frame_at(queue, i)
                 queue.bytes -= PyBytes_GET_SIZE(frame)
+                self.urgent_bytes += PyBytes_GET_SIZE(frame)
                 Py_DECREF(frame)
                 self._write(frame)
             else:
@@ -285,22 +290,33 @@ cdef class Outbox(WSListener):
                 kept += 1
         queue.tail = kept
         queue.answers = 0
+        if queue.shut:
+            queue_clear(queue)
         return NoResult.OK
 
-    cdef NoResult write_all(self) except NoResult.EXC:
-        """Hand the whole queue to a TLS transport in one piece, so that it becomes one record."""
+    cdef NoResult write_record(self) except NoResult.EXC:
+        """Hand the next frames to a TLS transport in one piece, no more of them than it may hold unsent.
+
+        It takes whatever it is given, and what it holds is ahead of every answer to come.
+        """
         cdef OutQueue *queue = &self.queue
-        cdef bytes joined = PyBytes_FromStringAndSize(NULL, queue.bytes)
-        cdef char *target = PyBytes_AS_STRING(joined)
-        cdef uint32_t i
-        for i in range(queue.head, queue.tail):
-            frame = <object>frame_at(queue, i)
+        cdef uint32_t i, end = queue.head
+        cdef Py_ssize_t size = 0
+        cdef bytes joined, frame
+        cdef char *target
+        while end < queue.tail and size < TLS_BUFFER:
+            size += PyBytes_GET_SIZE(<object>frame_at(queue, end))
+            end += 1
+        joined = PyBytes_FromStringAndSize(NULL, size)
+        target = PyBytes_AS_STRING(joined)
+        for i in range(queue.head, end):
+            frame = <bytes>frame_at(queue, i)
             memcpy(target, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
             target += PyBytes_GET_SIZE(frame)
-        queue_clear(queue)
+        queue_advance(queue, size)
         self.turn.writes += 1
         self._write(joined)
-        return NoResult.OK
+        return self.pass_answers()
 
     cdef void discard(self) noexcept:
         """Let go of everything that waits."""
@@ -311,6 +327,7 @@ cdef class Outbox(WSListener):
 
     cpdef resume_writing(self):
         self.queue.blocked = False
+        self.urgent_bytes = 0
         if self.queue.head < self.queue.tail or self.queue.overflowed:
             self.flush()
 

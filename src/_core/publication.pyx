@@ -58,7 +58,7 @@ cdef inline bint is_name(object value) noexcept:
         PyUnicode_AsUTF8AndSize(value, &size)
     except UnicodeEncodeError:
         return False
-    return 0 < size <= MAX_NAME_BYTES
+    return 0 < size <= MAX_NAME_BYTES and "\0" not in <str>value
 
 
 cdef object completed_metric(object value):

@@ -44,7 +44,7 @@ cdef object canonical_device(object value):
         text = PyUnicode_AsUTF8AndSize(value, &size)
     except UnicodeEncodeError:              # a lone surrogate
         return None
-    if size == 0 or size > MAX_DEVICE_BYTES:
+    if size == 0 or size > MAX_DEVICE_BYTES or "\0" in <str>value:
         return None
     if is_canonical_decimal(text, size):
         number = int(value)
@@ -56,7 +56,7 @@ cdef object canonical_device(object value):
 def device_key(value):
     """Return the canonical form of a device id (protocol.md, section 3).
 
-    An integer of 64 bits stays itself, a string of 1 to 64 UTF-8 bytes too, unless it is a canonical decimal
+    An integer of 64 bits stays itself, a string of 1 to 64 UTF-8 bytes (no NUL) too, unless it is a canonical decimal
     (`"7"`), which is the integer. Raises ValueError for anything else.
     """
     key = canonical_device(value)

@@ -11,13 +11,14 @@ import orjson
 import uvloop
 from picows import ws_create_server
 
-from core.wire_client import HANDSHAKE, TIMEOUT, Client
+from core.wire_client import HANDSHAKE, TIMEOUT, Client, TlsClient
 from valtronics_fast._core.connection import Limits
 from valtronics_fast._core.hub import Hub
 from valtronics_fast._core.scope import Grant
 from valtronics_fast._core.session import Session
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable, Mapping
 
     from picows import WSUpgradeRequest
@@ -106,16 +107,26 @@ class Server:
         names: bound on the index's names.
         clock: let the connections' timers run; without it the test calls `hub.advance`.
         send_buffer: SO_SNDBUF of the connections, in bytes; 0: the system's.
+        tls: contexts of the server and of its clients; None: no TLS.
         limits: what differs from LIMITS.
     """
 
-    def __init__(self, *, names: int = 65536, clock: bool = True, send_buffer: int = 0, **limits: float) -> None:
+    def __init__(
+        self,
+        *,
+        names: int = 65536,
+        clock: bool = True,
+        send_buffer: int = 0,
+        tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None,
+        **limits: float,
+    ) -> None:
         self.limits = Limits(**{**LIMITS, **limits})
         self.unhandled: list[dict[str, Any]] = []
         self.clients: list[Client] = []
         self._names = names
         self._clock = clock
         self._send_buffer = send_buffer
+        self._tls = tls
         self._tokens = 0
         self._options: dict[str, Mapping[str, Any]] = {}
         self._sessions: dict[str, Session] = {}
@@ -131,7 +142,13 @@ class Server:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._send_buffer)
         listener.bind(("127.0.0.1", 0))
         self.port: int = listener.getsockname()[1]
-        self._server = await ws_create_server(self._open, sock=listener, use_aiofastnet=False, enable_auto_pong=False)
+        self._server = await ws_create_server(
+            self._open,
+            sock=listener,
+            ssl=None if self._tls is None else self._tls[0],
+            use_aiofastnet=False,
+            enable_auto_pong=False,
+        )
         self._ticker = loop.create_task(self._tick()) if self._clock else None
         return self
 
@@ -183,9 +200,11 @@ class Server:
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)
-        client = Client(sock)
-        self.clients.append(client)
+        client = Client(sock) if self._tls is None else TlsClient(sock)
         await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
+        if isinstance(client, TlsClient) and self._tls is not None:
+            await client.start_tls(self._tls[1])
+        self.clients.append(client)
         await client.write(HANDSHAKE.format(path).encode())
         assert (await client.read_until(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
         client.session = self._sessions[path]

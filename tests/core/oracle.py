@@ -29,7 +29,7 @@ def device_key(value: object) -> int | str | None:
         size = len(value.encode())
     except UnicodeEncodeError:
         return None
-    if not 1 <= size <= 64:
+    if not 1 <= size <= 64 or "\0" in value:
         return None
     # A decimal that is not the form of any 64-bit integer stays a name.
     if _DECIMAL.fullmatch(value) and -(2**63) <= int(value) < 2**63:
@@ -62,7 +62,9 @@ class SlotModel:
         elif new and count >= 64 and count * 32 > max(self.slots):
             self.permitted = {"dense"}
         else:
-            self.permitted = {"inline" if count <= 2 else "sparse"}
+            # Sparse from the third slot on, inline again when one is left.
+            sparse = count > 2 or self.shape == "sparse"
+            self.permitted = {"sparse" if sparse else "inline"}
         return new
 
     def discard(self, slot: int) -> bool:
@@ -71,7 +73,7 @@ class SlotModel:
         if self.shape == "dense":
             self.permitted = self._while_dense(ahead=1)
         else:
-            self.permitted = {"inline" if len(self.slots) <= 2 else "sparse"}
+            self.permitted = {"sparse" if self.shape == "sparse" and len(self.slots) > 1 else "inline"}
         return there
 
     def settle(self, shape: str) -> None:

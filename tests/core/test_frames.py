@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.oracle import MessageModel, begins_text, is_text
@@ -25,7 +25,8 @@ PIECES = st.one_of(
     st.binary(max_size=6),
 )
 Frame = tuple[int, bool, bytes, bool]
-STRAY = st.tuples(st.integers(0, 15), st.booleans(), PIECES, st.booleans())
+RESERVED = st.sampled_from([False, False, True])
+STRAY = st.tuples(st.integers(0, 15), st.booleans(), PIECES, RESERVED)
 
 
 @st.composite
@@ -44,6 +45,7 @@ def frame_lists(draw: st.DrawFn) -> list[Frame]:
     return frames
 
 
+@settings(max_examples=500)
 @given(st.just(0) | st.integers(0, 40), st.just(0) | st.integers(0, 5), frame_lists())
 @example(6, 0, [(1, False, b"abc", False), (9, True, b"", False), (0, True, b"def", False)])
 @example(0, 2, [(2, False, b"", False), (0, False, b"", False), (0, True, b"", False)])

@@ -14,6 +14,8 @@ import orjson
 from valtronics_fast._core.wire import Opcode
 
 if TYPE_CHECKING:
+    import ssl
+
     from valtronics_fast._core.session import Session
 
 TIMEOUT = 30.0
@@ -82,13 +84,13 @@ class Client:
     async def write(self, data: bytes) -> None:
         """Send bytes as they are."""
         async with asyncio.timeout(TIMEOUT):
-            await asyncio.get_running_loop().sock_sendall(self._sock, data)
+            await self._send(data)
 
     async def read_more(self, size: int = 65536) -> None:
         """Read what there is, at least a byte."""
         async with asyncio.timeout(TIMEOUT):
             try:
-                data = await asyncio.get_running_loop().sock_recv(self._sock, size)
+                data = await self._receive(size)
             except ConnectionError as error:
                 raise GoneError from error
         if not data:
@@ -103,6 +105,12 @@ class Client:
         data = bytes(self._buffer[:size])
         del self._buffer[:size]
         return data
+
+    async def _send(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self._sock, data)
+
+    async def _receive(self, size: int) -> bytes:
+        return await asyncio.get_running_loop().sock_recv(self._sock, size)
 
     # Frames
 
@@ -201,3 +209,24 @@ class Client:
         """Close the socket with an RST."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._sock.close()
+
+
+class TlsClient(Client):
+    """A client over TLS; what it does not read waits in small buffers of its own and in the kernel."""
+
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        """Do the TLS handshake on a connected socket."""
+        self._reader, self._writer = await asyncio.open_connection(
+            sock=self._sock, ssl=context, server_hostname="localhost", limit=4096
+        )
+
+    async def _send(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def _receive(self, size: int) -> bytes:
+        return await self._reader.read(size)
+
+    def close(self) -> None:
+        """Cut the connection."""
+        self._writer.transport.abort()
