@@ -16,12 +16,20 @@ import time
 import uvloop
 
 from valtronics_fast import Config, Server
+from valtronics_fast._core.encode import encode
 
 SECRET = "bench-secret-0123456789abcdef0123456789abcdef"
-UNLIMITED = (
-    "connections connections_per_user connection_rate messages_per_second message_size auth_size batch_items "
-    "subscriptions device_ids"
-).split()
+UNLIMITED = [
+    "connections",
+    "connections_per_user",
+    "connection_rate",
+    "messages_per_second",
+    "message_size",
+    "auth_size",
+    "batch_items",
+    "subscriptions",
+    "device_ids",
+]
 
 
 def message(padding: str) -> dict[str, object]:
@@ -30,14 +38,12 @@ def message(padding: str) -> dict[str, object]:
 
 
 async def main(port: int, batch: int, payload: int, rate: float) -> None:
-    from valtronics_fast._core.encode import encode
-
     config = Config.load(
         {
             "server": {"port": port, "ping_interval": 0},
             "http": {"port": 0},
             "auth": {"secret": SECRET},
-            "limits": {name: 0 for name in UNLIMITED},
+            "limits": dict.fromkeys(UNLIMITED, 0),
             "system": {"interval": 0},
         },
         environ={},

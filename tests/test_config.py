@@ -30,7 +30,8 @@ CONTRACT = {
     "limits": {
         "connections": 1000, "connections_per_user": 100, "connection_rate": Rate(10, 60.0),
         "messages_per_second": 100, "message_size": 1024, "auth_size": 8192, "frame_size": 65536,
-        "fragments": 64, "batch_items": 50, "subscriptions": 1000, "device_ids": 10_000, "publication_size": 65_536, "json_depth": 16,
+        "fragments": 64, "batch_items": 50, "subscriptions": 1000, "device_ids": 10_000,
+        "publication_size": 65_536, "json_depth": 16,
         "queue_size": 2 * 1024 * 1024, "addresses": 100_000,
     },
     "security": {"origins": (), "trusted_proxies": ()},

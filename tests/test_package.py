@@ -20,7 +20,7 @@ def test_all_of_it_can_be_imported() -> None:
 
 
 def test_a_name_that_it_has_not() -> None:
-    with pytest.raises(AttributeError, match="valtronics_fast.*'nothing'"):
+    with pytest.raises(AttributeError, match=r"valtronics_fast.*'nothing'"):
         valtronics_fast.nothing  # noqa: B018
 
 

@@ -30,11 +30,11 @@ async def test_a_turn_is_one_write(tls: Contexts) -> None:
     async with Server(tls=tls) as server:
         client = await subscriber(server)
         before = server.hub.turn.writes
-        for n in range(500):
+        for n in range(300):
             server.hub.publish(telemetry(1, n=n))
         await until(lambda: client.session.queued_bytes == 0)
         assert server.hub.turn.writes - before == 1
-        assert numbers(await client.settled()) == list(range(500))
+        assert numbers(await client.settled()) == list(range(300))
 
 
 async def test_nothing_is_lost_or_reordered(tls: Contexts) -> None:
