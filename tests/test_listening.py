@@ -60,9 +60,9 @@ async def test_every_address_of_a_host_is_listened_on_with_one_port(host: str) -
 
 @needs_ipv6
 async def test_ipv6_does_not_take_ipv4_along() -> None:
-    with closing_all(await listen("::", 0)) as sockets:
+    with closing_all(await listen("0.0.0.0", 0)) as sockets:  # of the two the one that more ports are taken of
         port = sockets[0].getsockname()[1]
-        with closing_all(await listen("0.0.0.0", port)):
+        with closing_all(await listen("::", port)):
             socket.create_connection(("::1", port)).close()
             socket.create_connection(("127.0.0.1", port)).close()
 

@@ -243,11 +243,11 @@ async def test_the_timers_of_a_connection_can_be_turned_off(
 ) -> None:
     off = {"handshake_timeout": 0, "ping_interval": 0, "ping_timeout": 0, "close_timeout": 0}
     options: dict[str, Any] = {"ssl": trusting} if secure else {}
-    async with running(server=off, auth={"timeout": 0}, tls=certificate if secure else {}) as site:
-        async with site.connect(**options) as client:
-            await converse(site, client)
-            await site.server.stop()
-            assert site.server.stats()["active_connections"] == 0
+    tls = certificate if secure else {}
+    async with running(server=off, auth={"timeout": 0}, tls=tls) as site, site.connect(**options) as client:
+        await converse(site, client)
+        await site.server.stop()
+        assert site.server.stats()["active_connections"] == 0
 
 
 async def test_who_speaks_no_tls_is_not_served(certificate: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ from valtronics_fast._core.wire import CHANNELS
 ENDPOINTS = {"telemetry": TELEMETRY, "alerts": ALERT, "devices": STATUS, "system": SYSTEM}
 """The channels that have an endpoint of their own, with a message of each."""
 
-parametrize_endpoints = pytest.mark.parametrize(("channel", "message"), ENDPOINTS.items(), ids=str)
+parametrize_endpoints = pytest.mark.parametrize(("channel", "message"), ENDPOINTS.items(), ids=list(ENDPOINTS))
 
 
 def publish_all(site: Site) -> int:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import Message, Site, http, running, until
 from mqtt_harness import send
-from services import Mosquitto
+from mqtt_site import figures, received, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from harness import Message
 
 NOON = "2024-01-01T12:00:00Z"
 HALF_PAST = "2024-01-01T12:30:00.500Z"
@@ -38,10 +37,12 @@ NOW = MadeUp(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 ID = MadeUp(r"\d{16}")
 
 
-def telemetry(device: object, **metrics: tuple[object, object, object]) -> Message:
-    fields = ("value", "unit", "timestamp")
-    values = {name: dict(zip(fields, metric, strict=True)) for name, metric in metrics.items()}
-    return {"type": "telemetry_update", "channel": "telemetry", "device_id": device, "telemetry": values}
+def telemetry(device: object, **metrics: Message) -> Message:
+    return {"type": "telemetry_update", "channel": "telemetry", "device_id": device, "telemetry": metrics}
+
+
+def metric(value: object, unit: str | None = None, timestamp: object = NOW, **more: object) -> Message:
+    return {"value": value, "unit": unit, "timestamp": timestamp, **more}
 
 
 def status(device: object, new: str, **more: object) -> Message:
@@ -79,34 +80,30 @@ METRICS = {
     ],
     "timestamp": NOON,
 }
-TEMPERATURE = {"value": 23.5, "unit": "°C", "timestamp": NOON}
-
 SHAPES: dict[str, tuple[str, object, list[Message]]] = {
     "one metric": (
         "valtronics/1/telemetry",
         {"name": "temperature", "value": 23.5, "unit": "°C"},
-        [telemetry(1, temperature=(23.5, "°C", NOW))],
+        [telemetry(1, temperature=metric(23.5, "°C"))],
     ),
     "a list of metrics": (
         "valtronics/pump-3/telemetry",
         METRICS,
         [
-            telemetry("pump-3", open=(True, None, HALF_PAST))
-            | {
-                "telemetry": {
-                    "temperature": TEMPERATURE | {"metadata": {"sensor": "b"}},
-                    "open": {"value": True, "unit": None, "timestamp": HALF_PAST},
-                }
-            },
-            telemetry("pump-3", temperature=(23.75, None, NOON)),
+            telemetry(
+                "pump-3",
+                temperature=metric(23.5, "°C", NOON, metadata={"sensor": "b"}),
+                open=metric(True, None, HALF_PAST),
+            ),
+            telemetry("pump-3", temperature=metric(23.75, None, NOON)),
         ],
     ),
     "a metric of the topic": (
         "valtronics/devices/007/telemetry/rpm",
         {"value": 1450, "unit": "1/min", "timestamp": 1704110400000},
-        [telemetry("007", rpm=(1450, "1/min", "2024-01-01T12:00:00.000Z"))],
+        [telemetry("007", rpm=metric(1450, "1/min", "2024-01-01T12:00:00.000Z"))],
     ),
-    "a bare value": ("valtronics/devices/7/telemetry/mode", "auto", [telemetry(7, mode=("auto", None, NOW))]),
+    "a bare value": ("valtronics/devices/7/telemetry/mode", "auto", [telemetry(7, mode=metric("auto"))]),
     "a status": (
         "valtronics/1/status",
         {"status": "warning", "reason": "Filter is full", "timestamp": NOON, "metadata": {"a": 1}, "b": 2},
@@ -145,30 +142,11 @@ SHAPES: dict[str, tuple[str, object, list[Message]]] = {
 }
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path) as mosquitto:
-        yield mosquitto
-
-
-async def subscribed(site: Site) -> None:
-    """Wait until the server has its subscriptions at the broker."""
-    health: Any = site.server.health
-    await until(lambda: health()["checks"]["mqtt"] == "ok")
-
-
-def figures(site: Site) -> dict[str, int]:
-    """Return the counts of the MQTT producer that are not zero."""
-    producers: Any = site.server.stats()["producers"]
-    return {name: count for name, count in producers["mqtt"].items() if count}
-
-
 @pytest.mark.parametrize(("topic", "payload", "messages"), SHAPES.values(), ids=SHAPES.keys())
 async def test_each_shape_of_topic_and_payload(
-    broker: Mosquitto, topic: str, payload: object, messages: list[Message]
+    tmp_path: Path, topic: str, payload: object, messages: list[Message]
 ) -> None:
-    async with running(mqtt={"url": broker.url}) as site, site.client() as client:
-        await subscribed(site)
+    async with serving(tmp_path) as (broker, site), site.client() as client:
         for channel in ("telemetry", "alerts", "devices", "system"):
             await client.subscribe(channel)
         await send(broker, topic, payload)
@@ -211,10 +189,9 @@ def gist(message: Message) -> list[object]:
     return [message["device_id"], *names, *(message[key] for key in ("severity", "new_status") if key in message)]
 
 
-async def test_filters_apply(broker: Mosquitto) -> None:
+async def test_filters_apply(tmp_path: Path) -> None:
     """One connection for each filter; all of them hear of the same messages."""
-    async with running(mqtt={"url": broker.url}) as site, AsyncExitStack() as stack:
-        await subscribed(site)
+    async with serving(tmp_path) as (broker, site), AsyncExitStack() as stack:
         clients = []
         for channel, filters, _ in FILTERS:
             client = await stack.enter_async_context(site.client())
@@ -222,16 +199,14 @@ async def test_filters_apply(broker: Mosquitto) -> None:
             clients.append(client)
         for topic, payload in PUBLISHED:
             await send(broker, topic, payload)
-        await until(lambda: figures(site)["messages"] == len(PUBLISHED))
+        await received(site, len(PUBLISHED))
         for client, (channel, filters, expected) in zip(clients, FILTERS, strict=True):
-            received = [gist(await client.receive()) for _ in expected]
-            assert received == expected, (channel, filters)
+            assert [gist(await client.receive()) for _ in expected] == expected, (channel, filters)
             await client.nothing_more()
 
 
-async def test_a_status_knows_the_one_before(broker: Mosquitto) -> None:
-    async with running(mqtt={"url": broker.url}) as site, site.client() as client:
-        await subscribed(site)
+async def test_a_status_knows_the_one_before(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (broker, site), site.client() as client:
         await client.subscribe("devices", device_id=1)
         await send(broker, "valtronics/1/heartbeat")
         await send(broker, "valtronics/1/heartbeat")  # nothing new
@@ -241,69 +216,17 @@ async def test_a_status_knows_the_one_before(broker: Mosquitto) -> None:
         await send(broker, "valtronics/devices/1/status/offline")
         await send(broker, "valtronics/1/heartbeat")
         changes = [("unknown", "online"), ("online", "warning"), ("warning", "offline"), ("offline", "online")]
-        received = [await client.receive() for _ in changes]
-        assert [(each["old_status"], each["new_status"]) for each in received] == changes
+        told = [await client.receive() for _ in changes]
+        assert [(each["old_status"], each["new_status"]) for each in told] == changes
         await client.nothing_more()
         assert figures(site) == {"connected": True, "messages": 7, "published": 5, "skipped": 2}
 
 
-async def test_alerts_without_an_id_get_one_each(broker: Mosquitto) -> None:
-    async with running(mqtt={"url": broker.url}) as site, site.client() as client:
-        await subscribed(site)
+async def test_alerts_without_an_id_get_one_each(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (broker, site), site.client() as client:
         await client.subscribe("alerts")
         for topic in ("valtronics/1/alert", "valtronics/1/alert", "valtronics/system/alerts/info"):
             await send(broker, topic, {"severity": "info"})
         ids = [(await client.receive())["alert_id"] for _ in range(3)]
         assert all(type(each) is int for each in ids)
         assert len(set(ids)) == 3
-
-
-# What does not fit
-
-BAD: list[tuple[str, object, str]] = [
-    ("valtronics/devices/telemetry", 1, "unmapped_topic"),
-    (f"valtronics/{'x' * 65}/heartbeat", b"", "bad_device"),
-    ("valtronics//status", {"status": "offline"}, "bad_device"),
-    ("valtronics/1/telemetry", b'{"name": "temperature", "value": 1', "bad_json"),
-    ("valtronics/1/telemetry", b"\xff\x00\xfe", "bad_json"),
-    ("valtronics/devices/1/telemetry/t", b"NaN", "bad_json"),
-    ("valtronics/devices/1/telemetry/t", b"1e309", "bad_json"),
-    ("valtronics/1/telemetry", [1], "bad_payload"),
-    ("valtronics/1/telemetry", {"metrics": [{"name": "a", "value": 1}, {"name": "b"}]}, "bad_metric"),
-    ("valtronics/1/status", {"status": 7}, "bad_status"),
-    ("valtronics/1/alert", {"type": "overheat"}, "bad_severity"),
-    ("valtronics/1/telemetry", {"name": "a", "value": 1, "timestamp": "yesterday"}, "bad_timestamp"),
-    (f"valtronics/devices/1/telemetry/{'m' * 129}", 1, "not_publishable"),
-    ("valtronics/devices/1/telemetry/t", "x" * 100_000, "not_publishable"),
-]
-
-
-async def test_what_does_not_fit_is_counted_and_changes_nothing_else(broker: Mosquitto) -> None:
-    async def statistics() -> tuple[Message, Message]:
-        """Return the server's figures apart from those of the producers, and these."""
-        code, stats, _ = await http("GET", site.http_url("/api/v1/stats"))
-        assert code == 200
-        del stats["uptime"], stats["average_connection_duration"]
-        return stats, stats.pop("producers")["mqtt"]
-
-    async with running(mqtt={"url": broker.url}) as site, site.client() as client:
-        await subscribed(site)
-        for channel in ("telemetry", "alerts", "devices"):
-            await client.subscribe(channel)
-        before, counts = await statistics()
-        assert {name: count for name, count in counts.items() if count} == {"connected": True}
-        for topic, payload, _ in BAD:
-            await send(broker, topic, payload)
-        await until(lambda: figures(site)["messages"] == len(BAD))
-        after, counts = await statistics()
-        assert after == before
-        rejected = Counter(f"rejected_{reason}" for _, _, reason in BAD)
-        assert {name: count for name, count in counts.items() if count} == {
-            "connected": True, "messages": len(BAD), **rejected,
-        }  # fmt: skip
-        _, ready, _ = await http("GET", site.http_url("/health/ready"))
-        assert ready["status"] == "ready"
-        # Nothing of it reached the client, and nothing of it became the device's last status.
-        await send(broker, "valtronics/1/status", {"status": "offline"})
-        assert await client.receive() == status(1, "offline")
-        await client.nothing_more()

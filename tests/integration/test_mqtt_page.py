@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import Message, Site, running, until
 from mqtt_harness import send
-from services import Mosquitto
+from mqtt_site import figures, serving
 from valtronics_fast.config import Config, MqttConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from harness import Message
 
 PAGE = (Path(__file__).parents[2] / "docs" / "mqtt.md").read_text()
 BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -64,18 +65,6 @@ def with_placeholders(message: Any) -> Any:
     return message
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path) as mosquitto:
-        yield mosquitto
-
-
-async def subscribed(site: Site) -> None:
-    """Wait until the server has its subscriptions at the broker."""
-    health: Any = site.server.health
-    await until(lambda: health()["checks"]["mqtt"] == "ok")
-
-
 def test_no_command_of_the_page_is_left_out() -> None:
     found = sum(len(COMMAND.findall(text)) for text, _ in EXAMPLES)
     assert found == PAGE.count("mosquitto_pub") >= 9
@@ -83,14 +72,11 @@ def test_no_command_of_the_page_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(("commands", "shown"), EXAMPLES, ids=[text.split()[2] for text, _ in EXAMPLES])
-async def test_the_commands_give_what_the_page_shows(
-    broker: Mosquitto, tmp_path: Path, commands: str, shown: list[Message]
-) -> None:
-    # mosquitto_pub takes options from there as well, so that the commands themselves need no change.
-    (tmp_path / "mosquitto_pub").write_text(f"-h 127.0.0.1\n-p {broker.port}\n")
-    environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
-    async with running(mqtt={"url": broker.url}) as site, site.client() as client:
-        await subscribed(site)
+async def test_the_commands_give_what_the_page_shows(tmp_path: Path, commands: str, shown: list[Message]) -> None:
+    async with serving(tmp_path) as (broker, site), site.client() as client:
+        # mosquitto_pub takes options from there as well, so that the commands themselves need no change.
+        (tmp_path / "mosquitto_pub").write_text(f"-h 127.0.0.1\n-p {broker.port}\n")
+        environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
         for channel in ("telemetry", "alerts", "devices", "system"):
             await client.subscribe(channel)
         await asyncio.to_thread(
@@ -98,8 +84,7 @@ async def test_the_commands_give_what_the_page_shows(
         )
         assert [with_placeholders(await client.receive()) for _ in shown] == shown
         await client.nothing_more()
-        producers: Any = site.server.stats()["producers"]
-        assert producers["mqtt"]["messages"] == len(shown)
+        assert figures(site)["messages"] == len(shown)
 
 
 def topics_on_the_page() -> list[list[str]]:
@@ -119,9 +104,9 @@ def test_the_settings_on_the_page_are_settings() -> None:
     assert (mqtt.url, mqtt.client_id) == ("mqtt://server:password@broker.example:1883", "valtronics-1")
 
 
-async def test_rules_of_ones_own(broker: Mosquitto) -> None:
-    async with running(mqtt={"url": broker.url, "topics": topics_on_the_page()[0]}) as site, site.client() as client:
-        await subscribed(site)
+async def test_rules_of_ones_own(tmp_path: Path) -> None:
+    topics = topics_on_the_page()[0]
+    async with serving(tmp_path, topics=topics) as (broker, site), site.client() as client:
         for channel in ("telemetry", "alerts", "devices"):
             await client.subscribe(channel)
         await send(broker, "valtronics/1/heartbeat")  # no rule any more
@@ -153,16 +138,13 @@ async def test_with_the_permissions_of_the_page_a_device_speaks_for_itself_alone
     (rights,) = (text for language, text in BLOCKS if not language and "pattern write" in text)
     (tmp_path / "rights").write_text(rights)
     (tmp_path / "rights").chmod(0o600)
-    users, settings = {"17": "of the device", "server": "of-the-server"}, [f"acl_file {tmp_path / 'rights'}"]
-    with Mosquitto(tmp_path, users=users, settings=settings) as broker:
-        url = broker.url.replace("//", "//server:of-the-server@")
-        async with running(mqtt={"url": url}) as site, site.client() as client:
-            await subscribed(site)
-            for channel in ("telemetry", "alerts", "devices"):
-                await client.subscribe(channel)
-            for topic in ("18/heartbeat", "devices/18/telemetry/t", "system/alerts/info"):
-                await send(broker, f"valtronics/{topic}", 1)
-            await send(broker, "valtronics/17/heartbeat")
-            await send(broker, "valtronics/devices/17/telemetry/t", 1)
-            assert [(await client.receive())["device_id"] for _ in range(2)] == [17, 17]
-            await client.nothing_more()
+    users, settings = {"17": "of-the-device", "server": "of-the-server"}, [f"acl_file {tmp_path / 'rights'}"]
+    async with serving(tmp_path, users=users, settings=settings) as (broker, site), site.client() as client:
+        for channel in ("telemetry", "alerts", "devices"):
+            await client.subscribe(channel)
+        for topic in ("18/heartbeat", "devices/18/telemetry/t", "system/alerts/info"):
+            await send(broker, f"valtronics/{topic}", 1)
+        await send(broker, "valtronics/17/heartbeat")
+        await send(broker, "valtronics/devices/17/telemetry/t", 1)
+        assert [(await client.receive())["device_id"] for _ in range(2)] == [17, 17]
+        await client.nothing_more()

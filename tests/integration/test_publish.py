@@ -11,7 +11,6 @@ from documented import ALERT, BARE, MESSAGES, STATUS, SYSTEM, TELEMETRY, assert_
 from harness import Message, Site, alert, configuration, http, padded, running, telemetry
 from valtronics_fast import PublicationError, Server
 from valtronics_fast._core.wire import ErrorCode
-from valtronics_fast.config import LimitsConfig
 
 KEY = "an-api-key-of-the-backend"
 PLATFORM_ALERT = {name: value for name, value in ALERT.items() if name != "device_id"}
@@ -168,22 +167,6 @@ async def test_over_http_nothing_goes_without_a_credential() -> None:
 
 
 # In process
-
-
-async def test_a_message_has_a_largest_size() -> None:
-    assert LimitsConfig().publication_size == 65_536
-    async with running(limits={"publication_size": 1000}) as site, site.client() as client:
-        await client.subscribe("telemetry")
-        await client.subscribe("alerts")
-        for message in (telemetry(text="x" * 1000), alert(message="x" * 1000)):
-            with pytest.raises(PublicationError) as caught:
-                site.server.publish(message)
-            assert caught.value.code == ErrorCode.MESSAGE_TOO_LARGE
-        await client.nothing_more()
-        assert site.server.publish(telemetry(text="x" * 800)) == 1
-    async with running(limits={"publication_size": 0}) as site, site.client("/ws/telemetry") as client:
-        assert site.server.publish(telemetry(text="x" * 100_000)) == 1
-        await client.receive()
 
 
 async def test_in_process_it_returns_how_many_subscriptions_matched() -> None:
