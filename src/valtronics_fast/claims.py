@@ -62,7 +62,8 @@ class AuthReason(StrEnum):
 def grant_from_claims(claims: Mapping[str, object], config: AuthConfig, now: float) -> Grant:
     """Check the claims and return what they permit.
 
-    Expiry is judged last, so that `token_expired` is answered only where a renewed token would be accepted.
+    Expiry is judged last, so that `token_expired` is answered only where a renewed token would be accepted. (At the
+    handshake and over HTTP, that is: in band every refusal is `invalid_token`, which existing clients renew on.)
 
     Args:
         claims: the decoded payload of a token whose signature was verified.
