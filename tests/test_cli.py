@@ -22,7 +22,7 @@ SECRET = "w7Qz-M2pLr9_TfXc4VbNsJ8hKd3yGa5e"
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the settings of whoever runs the tests out."""
     for name in list(os.environ):
-        if name.startswith("VFAST_"):
+        if name.startswith(("VFAST_", "VALTRONICS_")):
             monkeypatch.delenv(name)
 
 
@@ -56,6 +56,7 @@ def test_help_names_flags_examples_and_exit_codes(capsys: pytest.CaptureFixture[
     assert "examples:" in text
     assert "exit codes:" in text
     assert "valtronics-fast token --sub" in text
+    assert "valtronics-fast subscribe [CHANNEL ...]" in text
 
 
 def test_help_of_token(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,6 +64,19 @@ def test_help_of_token(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for flag in ("--sub", "--channels", "--devices", "--publish", "--expires", "--config"):
         assert flag in text
+
+
+def test_help_of_subscribe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VALTRONICS_TOKEN", "aaa.bbb.ccc")
+    assert exit_code("subscribe", "--help") == EXIT_OK
+    text = capsys.readouterr().out
+    flags = set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", text, re.MULTILINE))
+    assert flags == {
+        "--help", "--url", "--token", "--device", "--metric", "--severity", "--status", "--json", "--count",
+    }  # fmt: skip
+    assert "examples:" in text
+    assert "exit codes:" in text
+    assert "aaa.bbb.ccc" not in text
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,12 +95,28 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["token", "--sub", "a", "--port", "5"], "unrecognized arguments: --port 5"),
         (["--port", "5", "token", "--sub", "a"], "unrecognized arguments: token --sub a"),
         (["serve", "--sub", "a"], "unrecognized arguments: --sub a"),
+        (["subscribe", "alarms"], "argument CHANNEL: must be of telemetry, alerts, devices, system, not 'alarms'"),
+        (["subscribe"], "argument --token: must be a token"),
+        (["subscribe", "--token", ""], "argument --token: must be a token"),
+        (["subscribe", "--token", "secret token"], "argument --token: must be a token"),
+        (["subscribe", "--token", "x", "--count", "many"], "argument --count: invalid int value: 'many'"),
+        (["subscribe", "--token", "x", "--count", "0"], "argument --count: must be at least 1"),
+        (["subscribe", "alerts", "--metric", "a"], "argument --metric: is for telemetry, system"),
+        (["subscribe", "telemetry", "--severity", "info"], "argument --severity: is for alerts"),
+        (["subscribe", "system", "--status", "offline"], "argument --status: is for devices"),
+        (["subscribe", "system", "--device", "1"], "argument --device: is for telemetry, alerts, devices"),
+        (["subscribe", "--device", "\udcff"], "argument --device: must be printable"),
+        (["subscribe", "--token", "x", "--url", "http://x/ws"], "argument --url: must be like ws://"),
+        (["subscribe", "--token", "x", "--url", "ws:///ws"], "argument --url: must be like ws://"),
+        (["subscribe", "--token", "x", "--url", "ws://x:99999/ws"], "argument --url: must be like ws://"),
+        (["subscribe", "--token", "x", "--url", "ws://x/\udcff"], "argument --url: must be like ws://"),
     ],
 )
 def test_mistakes_on_the_command_line(capsys: pytest.CaptureFixture[str], arguments: list[str], told: str) -> None:
     (fault,) = faults(capsys, *arguments)
     assert fault.startswith(told)
     assert "--help" in fault
+    assert "secret" not in fault
 
 
 def test_every_fault_of_the_configuration_is_told(
@@ -198,15 +228,24 @@ def test_without_a_secret_there_is_no_token(
     assert fault.startswith("auth.algorithms has ES256: ")
 
 
-def test_mistakes_load_no_server() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--prot"], 2, "unrecognized arguments: --prot"),
+        (["subscribe", "--prot"], 2, "unrecognized arguments: --prot"),
+        (["subscribe", "--help"], 0, ""),
+    ],
+)
+def test_mistakes_and_help_load_no_server(arguments: list[str], code: int, told: str) -> None:
     """Loading aiohttp, uvloop and cryptography takes several times as long as an answer may."""
-    code = (
+    program = (
         "import sys, runpy\n"
-        "sys.argv = ['valtronics-fast', '--prot']\n"
+        f"sys.argv = ['valtronics-fast', *{arguments!r}]\n"
         "try: runpy.run_module('valtronics_fast', run_name='__main__')\n"
-        "except SystemExit as ended: assert ended.code == 2\n"
-        "print(*sorted({'aiohttp', 'uvloop', 'jwt', 'cryptography', 'picows'} & sys.modules.keys()))\n"
+        f"except SystemExit as ended: assert ended.code == {code}\n"
+        "print(*sorted({'aiohttp', 'asyncio', 'uvloop', 'jwt', 'cryptography', 'picows'} & sys.modules.keys()))\n"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert result.stdout == "\n"
-    assert "unrecognized arguments: --prot" in result.stderr
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert result.stdout.splitlines()[-1] == ""
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr

@@ -119,15 +119,15 @@ async def test_filters_narrow() -> None:
 
 
 async def test_it_comes_back_when_the_server_was_restarted() -> None:
-    ports = {"server": {"port": free_port()}}
-    async with running(**ports) as site:
+    settings = {"port": free_port()}
+    async with running(server=settings) as site:
         token = site.token()
         async with watching(site.url(), token) as watch:
             assert (await watch.next_of(site, telemetry(1)))["device_id"] == 1
             await site.server.stop()
             await watch.hears(r"the server closed the connection: 1001 going_away; trying again in 0\.\d s")
             await watch.hears(r"cannot connect to .*: Connection refused; trying again in \d\.\d s")
-            async with running(**ports) as restarted:
+            async with running(server=settings) as restarted:
                 assert (await watch.next_of(restarted, telemetry(2)))["device_id"] == 2
             assert watch.told.count(f"connected to {site.url()} as alice") == 2
 

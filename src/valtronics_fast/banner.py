@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import shlex
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from valtronics_fast.config import Config
 
 __all__ = ["render"]
+
+# What a first look at the demo shows: a few devices, so that people can read it, namely those that something happens
+# to soon after the start, and what it happens to.
+_DEMO = "--device 3 --device 10 --device 24 --metric temperature --metric battery"
 
 
 def render(
@@ -40,16 +47,31 @@ def render(
             "\nTo keep them, set VFAST_AUTH__SECRET or [auth] secret (openssl rand -base64 48 makes one)."
         )
     if token:
-        channel, data = ("telemetry", "telemetry") if config.demo else ("system", "figures of this host")
+        channel, data, wanted = (
+            ("telemetry", "telemetry", _DEMO) if config.demo else ("system", "figures of this host", "system")
+        )
+        program, place = _program()
         header = f"-H 'Authorization: Bearer {token}'"
         # websocat takes everything behind -H for headers, so that it has to stand last.
         parts += [
             f"\nA token that may see and publish everything, for 24 hours:\n  {token}",
-            f"\nWatch live {data} with one of these:",
+            f"\nWatch live {data} in another terminal{place}, with one of these:",
+            f"  {program} subscribe {wanted} --url {address}/ws --token {token}",
             f"  wscat -c {address}/ws/{channel} {header}",
             f"  websocat {address}/ws/{channel} {header}",
         ]
     return "\n".join(parts) + "\n"
+
+
+def _program() -> tuple[str, str]:
+    """Return how this program is called in a shell, and where, if that makes a difference."""
+    executable = Path(sys.executable)
+    try:
+        below = executable.relative_to(Path.cwd())
+    except (ValueError, OSError):  # it lies elsewhere, or the directory is gone
+        return f"{shlex.quote(str(executable))} -m valtronics_fast", ""
+    here = f"./{below}" if len(below.parts) == 1 else str(below)  # without a slash, a shell looks elsewhere
+    return f"{shlex.quote(here)} -m valtronics_fast", ", in this directory"
 
 
 def _reachable(host: str) -> str:

@@ -12,6 +12,7 @@ import uvloop
 from valtronics_fast import banner
 from valtronics_fast._core.wire import CHANNELS
 from valtronics_fast.config import SETTINGS, Config
+from valtronics_fast.descriptors import raise_descriptor_limit
 from valtronics_fast.errors import ValtronicsError
 from valtronics_fast.logging import setup
 from valtronics_fast.server import Server
@@ -46,6 +47,7 @@ def run(config: Config) -> None:
         StartError: the server could not start.
     """
     setup(config.logging.level, config.logging.format)
+    raise_descriptor_limit(config.limits.connections)
     keyed = with_secret(config)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
         loop.run(_serve(keyed, secret_made_up=keyed is not config))
