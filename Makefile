@@ -31,7 +31,7 @@ test: $(VENV)/.tools  ## install what the tests need (Debian packages of the rea
 
 lint: $(VENV)/.tools  ## ruff and cython-lint
 	$(BIN)/ruff check src tests bench
-	$(BIN)/cython-lint src/_core
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint src/_core  # it calls pycodestyle
 
 types: $(VENV)/.tools  ## mypy --strict, and the stubs against the compiled modules
 	$(BIN)/mypy
