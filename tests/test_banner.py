@@ -60,7 +60,8 @@ def test_it_says_where_the_server_is() -> None:
     assert "http://127.0.0.1:8001/api/v1/stats" in text
 
 
-def test_its_commands_can_be_pasted() -> None:
+def test_its_commands_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the interpreter does not lie below it
     header = "Authorization: Bearer aaa.bbb.ccc"
     assert commands_of(text_of()) == {
         sys.executable: [

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 from core.harness import Server, numbers, subscriber, telemetry, until
 from core.wire_client import CLOSE, PING, PONG, frame, text
+from valtronics_fast._core.encode import encode
 
 # The kernel rounds these up; they are small enough that most writes are not taken whole.
 SMALL = 4096
@@ -74,6 +76,39 @@ async def test_a_reader_that_catches_up_is_not_closed() -> None:
         assert client.session.close_code == 0
 
 
+async def test_a_backlog_that_stays_is_no_slow_reader() -> None:
+    """It never empties while ten times the bound goes through it."""
+    async with Server(send_buffer=SMALL, queue_size=100_000) as server:
+        client = await subscriber(server, receive_buffer=SMALL)
+        published = read = 0
+        while read < 1000:
+            while client.session.queued_bytes < 30_000:
+                server.hub.publish(telemetry(1, n=published, text="x" * 1000))
+                published += 1
+                await asyncio.sleep(0)
+            assert numbers([await client.hear()]) == [read]
+            read += 1
+        assert client.session.close_code == 0
+
+
+async def test_queues_of_every_length_that_fill_and_drain() -> None:
+    """Frames leave at the front and come at the back, at every place of the queue's memory."""
+    async with Server(send_buffer=SMALL, queue_size=0) as server:
+        client = await subscriber(server, receive_buffer=SMALL)
+        choose = random.Random(11)
+        published = read = 0
+        for _ in range(150):
+            for _ in range(choose.randrange(12)):
+                server.hub.publish(telemetry(1, n=published, text="x" * 3000))
+                published += 1
+            for _ in range(min(choose.randrange(12), published - read)):
+                assert numbers([await client.hear()]) == [read]
+                read += 1
+        rest = [await client.hear() for _ in range(published - read)]
+        assert numbers(rest) == list(range(read, published))
+        assert client.session.queued_bytes == 0
+
+
 async def test_answers_are_not_held_behind_a_backlog() -> None:
     async with Server(send_buffer=SMALL, queue_size=0) as server:
         client = await subscriber(server, receive_buffer=SMALL)
@@ -101,15 +136,17 @@ async def test_answers_keep_their_order_and_pass_the_data_of_their_own_turn() ->
         await client.ask(type="subscribe", id=0, channel="telemetry")
 
         def publish(_: object) -> int:
-            return sum(server.hub.publish(telemetry(1, n=n, text="x" * 10_000)) for n in range(20))
+            return sum(server.hub.publish(telemetry(1, n=n, text="x" * 10_000)) for n in range(20, 40))
 
         server.host.publisher = publish
         await client.write(text({"type": "publish", "message": {}}) + text({"type": "ping", "id": 1}))
         await until(lambda: client.session.queued_bytes)
+        size = len(encode(telemetry(1, n=20, text="x" * 10_000)))
+        assert client.session.queued_bytes % size == 0  # only data waits
         await client.say(type="ping", id=2)
         heard = [await client.hear() for _ in range(22)]
         assert [message["id"] for message in heard if message["type"] == "pong"] == [1, 2]
-        assert numbers([message for message in heard if message["type"] != "pong"]) == list(range(20))
+        assert numbers([message for message in heard if message["type"] != "pong"]) == list(range(20, 40))
         assert heard[-1]["type"] == "telemetry_update"
 
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from core.harness import Message, Server, telemetry, until
-from core.wire_client import TEXT, frame
+from core.wire_client import CLOSE, TEXT, frame
 from valtronics_fast._core.scope import Grant
 
 OK: Message = {"success": True}
@@ -260,3 +260,5 @@ async def test_a_batch_ends_where_its_connection_does() -> None:
         messages, code, _ = await client.closing()
         assert [message["type"] for message in messages] == ["auth_response"] * 3
         assert code == 4001
+        await client.send(CLOSE, code.to_bytes(2, "big"))
+        assert await client.rest() == []
