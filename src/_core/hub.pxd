@@ -12,12 +12,12 @@ from .outbox cimport OutQueue, Outbox, Turn
 from .publication cimport MetricMask, Publication
 from .types cimport NoResult, slot_t
 from .wheel cimport TimerWheel
+from .wire cimport CHANNEL_COUNT
 
 cimport cython
 
 
 cdef enum:
-    CHANNEL_COUNT = 4
     SEARCHED_VARIANTS = 16          # projections of one publication that are looked through before a table is used
 
 

@@ -8,7 +8,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t, uintptr_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove, memset
-from picows.picows cimport WSListener, WSTransport
+from picows.picows cimport MemoryBuffer, WSListener, WSTransport
 
 from .buffer cimport buffer_append, buffer_free
 from .types cimport NoResult
@@ -170,6 +170,11 @@ cdef class Outbox(WSListener):
         """Start writing to a transport that has just finished its handshake."""
         self.transport = transport
         self._write = transport.underlying_transport.write
+        # What picows keeps of the handshake, and the buffer of the sending half that we do not use (it grows again for
+        # the CLOSE of a violation that picows finds): some 2.5 KiB a connection.
+        transport.request = None
+        transport.response = None
+        transport._write_buffer = MemoryBuffer.__new__(MemoryBuffer)
         # With a high-water mark of 0 the transport's pause and resume say exactly whether it holds bytes.
         # (A TLS transport would pause before the first byte: its mark is higher.)
         transport.underlying_transport.set_write_buffer_limits(high=TLS_BUFFER if transport.is_secure else 0, low=0)

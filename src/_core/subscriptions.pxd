@@ -3,9 +3,11 @@
 A subscription is known by its channel and the devices that were asked for; the token's scope is applied on
 top. What it comes down to:
 
-    by_device[channel]   device -> [subscriptions that cover it by name, after the scope]
-    everywhere[channel]  [subscriptions that cover all devices]
-    posted[channel]      device -> Filter that the connection stands under in the index (None: all devices)
+    by_device    device -> [subscriptions that cover it by name, after the scope]
+    everywhere   [subscriptions that cover all devices]
+    posted       device -> Filter that the connection stands under in the index (None: all devices)
+
+for each channel that it is subscribed to; most connections have one.
 
 Invariant: posted[d] is the filter over by_device[d] + everywhere for every d in by_device, and posted[None]
 that over `everywhere`, if there is any.
@@ -28,15 +30,21 @@ cdef class Subscription:
 
 
 @cython.final
+cdef class ChannelTable:
+    cdef:
+        list subscriptions
+        dict by_device
+        list everywhere
+        dict posted
+
+
+@cython.final
 cdef class SubscriptionTable:
     cdef:
         Index index
         slot_t slot
         Grant grant
-        list _subscriptions             # channel -> list of Subscription
-        list _by_device
-        list _everywhere
-        list _posted
+        list _channels                  # channel -> ChannelTable, None: nothing there
         readonly Py_ssize_t count       # subscriptions
         readonly Py_ssize_t devices     # device ids that they name, in all
 
@@ -46,6 +54,7 @@ cdef class SubscriptionTable:
     cdef list apply_grant(self, Grant grant)
     cdef NoResult clear(self) except NoResult.EXC
     # The parts of the above.
+    cdef ChannelTable of(self, int channel)
     cdef frozenset covered(self, Subscription subscription)
     cdef NoResult enter(self, Subscription subscription, set touched) except NoResult.EXC
     cdef NoResult leave(self, Subscription subscription, set touched) except NoResult.EXC

@@ -6,9 +6,7 @@ from .commands cimport Selection
 from .index cimport Filter
 from .scope cimport Grant
 from .types cimport NoResult
-from .wire cimport Channel
-
-from .wire import CHANNEL_NAMES as _CHANNEL_NAMES
+from .wire cimport CHANNEL_COUNT, Channel
 
 
 @cython.final
@@ -17,14 +15,28 @@ cdef class Subscription:
 
 
 @cython.final
+cdef class ChannelTable:
+    """What a connection has on one channel; fields in subscriptions.pxd."""
+
+    def __cinit__(self):
+        self.subscriptions = []
+        self.by_device = {}
+        self.everywhere = []
+        self.posted = {}
+
+
+@cython.final
 cdef class SubscriptionTable:
     """The subscriptions of one connection; made by its session."""
 
     def __cinit__(self):
-        self._subscriptions = [[] for _ in _CHANNEL_NAMES]
-        self._by_device = [{} for _ in _CHANNEL_NAMES]
-        self._everywhere = [[] for _ in _CHANNEL_NAMES]
-        self._posted = [{} for _ in _CHANNEL_NAMES]
+        self._channels = [None] * CHANNEL_COUNT
+
+    cdef ChannelTable of(self, int channel):
+        """Return the part of a channel, which is made when it is first asked for."""
+        if self._channels[channel] is None:
+            self._channels[channel] = ChannelTable.__new__(ChannelTable)
+        return <ChannelTable>self._channels[channel]
 
     cdef frozenset covered(self, Subscription subscription):
         """Return the devices that the subscription covers under the scope; None: all there are."""
@@ -39,9 +51,9 @@ cdef class SubscriptionTable:
     cdef NoResult enter(self, Subscription subscription, set touched) except NoResult.EXC:
         """Put a subscription under what it covers; `touched` gathers what has to be posted anew."""
         cdef frozenset devices = self.covered(subscription)
-        cdef dict by_device = <dict>self._by_device[subscription.channel]
+        cdef dict by_device = self.of(subscription.channel).by_device
         if devices is None:
-            (<list>self._everywhere[subscription.channel]).append(subscription)
+            (self.of(subscription.channel).everywhere).append(subscription)
             touched.add(None)
             return NoResult.OK
         for device in devices:
@@ -56,9 +68,9 @@ cdef class SubscriptionTable:
     cdef NoResult leave(self, Subscription subscription, set touched) except NoResult.EXC:
         """Take a subscription from what it covers: the reverse of enter()."""
         cdef frozenset devices = self.covered(subscription)
-        cdef dict by_device = <dict>self._by_device[subscription.channel]
+        cdef dict by_device = self.of(subscription.channel).by_device
         if devices is None:
-            (<list>self._everywhere[subscription.channel]).remove(subscription)
+            (self.of(subscription.channel).everywhere).remove(subscription)
             touched.add(None)
             return NoResult.OK
         for device in devices:
@@ -71,15 +83,15 @@ cdef class SubscriptionTable:
 
     cdef NoResult repost_device(self, int channel, object device) except NoResult.EXC:
         """Make the index agree with what covers a device by name."""
-        cdef dict posted = <dict>self._posted[channel]
+        cdef dict posted = self.of(channel).posted
         cdef Filter old = posted.get(device)
         cdef Filter new = None
         cdef Subscription subscription
-        cdef list there = (<dict>self._by_device[channel]).get(device)
+        cdef list there = (self.of(channel).by_device).get(device)
         cdef bint shadowed = None in posted
         if there is not None:
             new = self.index.acquire_filter(
-                [subscription.term for subscription in there + <list>self._everywhere[channel]])
+                [subscription.term for subscription in there + self.of(channel).everywhere])
         if old is not None:
             if old is not new:
                 if shadowed:
@@ -96,11 +108,11 @@ cdef class SubscriptionTable:
 
     cdef NoResult repost_everywhere(self, int channel) except NoResult.EXC:
         """Make the index agree with what covers all devices; every named device's filter includes it."""
-        cdef dict posted = <dict>self._posted[channel]
+        cdef dict posted = self.of(channel).posted
         cdef Filter old = posted.pop(None, None)
         cdef Filter new = None
         cdef Subscription subscription
-        cdef list everywhere = <list>self._everywhere[channel]
+        cdef list everywhere = self.of(channel).everywhere
         if everywhere:
             new = self.index.acquire_filter([subscription.term for subscription in everywhere])
         if old is not None:
@@ -129,7 +141,7 @@ cdef class SubscriptionTable:
     cdef NoResult end(self, Subscription subscription, set touched) except NoResult.EXC:
         """Forget a subscription; the caller posts anew and then releases its term."""
         self.leave(subscription, touched)
-        (<list>self._subscriptions[subscription.channel]).remove(subscription)
+        (self.of(subscription.channel).subscriptions).remove(subscription)
         self.count -= 1
         if subscription.asked is not None:
             self.devices -= len(subscription.asked)
@@ -140,7 +152,9 @@ cdef class SubscriptionTable:
         cdef Subscription subscription
         cdef Py_ssize_t devices = 0
         replaced[0] = 0
-        for subscription in <list>self._subscriptions[channel]:
+        if self._channels[channel] is None:
+            return 0
+        for subscription in self.of(channel).subscriptions:
             if subscription.implicit or subscription.asked == asked:
                 replaced[0] += 1
                 devices += 0 if subscription.asked is None else len(subscription.asked)
@@ -160,11 +174,11 @@ cdef class SubscriptionTable:
         subscription.asked = selection.devices
         subscription.implicit = implicit
         subscription.term = self.index.acquire_term(channel, selection.first, selection.second)
-        for other in list(<list>self._subscriptions[channel]):
+        for other in list(self.of(channel).subscriptions):
             if other.implicit or other.asked == subscription.asked:
                 self.end(other, touched)
                 ended.append(other)
-        (<list>self._subscriptions[channel]).append(subscription)
+        (self.of(channel).subscriptions).append(subscription)
         self.count += 1
         if subscription.asked is not None:
             self.devices += len(subscription.asked)
@@ -183,7 +197,9 @@ cdef class SubscriptionTable:
         cdef set touched = set()
         cdef list ended = []
         cdef bint found = False
-        for subscription in list(<list>self._subscriptions[channel]):
+        if self._channels[channel] is None:
+            return False
+        for subscription in list(self.of(channel).subscriptions):
             if devices is None:
                 self.end(subscription, touched)
                 ended.append(subscription)
@@ -201,6 +217,8 @@ cdef class SubscriptionTable:
         self.repost(channel, touched)
         for subscription in ended:
             self.index.release_term(subscription.term)
+        if not self.of(channel).subscriptions:
+            self._channels[channel] = None
         return found or len(ended) > 0
 
     cdef list apply_grant(self, Grant grant):
@@ -214,10 +232,12 @@ cdef class SubscriptionTable:
         cdef list ended = []
         cdef list kept
         cdef int channel
-        for channel in range(len(self._subscriptions)):
+        for channel in range(CHANNEL_COUNT):
+            if self._channels[channel] is None:
+                continue
             touched = set()
             kept = []
-            for subscription in list(<list>self._subscriptions[channel]):
+            for subscription in list(self.of(channel).subscriptions):
                 if not (grant.channels >> channel) & 1:
                     self.end(subscription, touched)
                     if not lost or lost[len(lost) - 1] != (channel, None):
@@ -245,7 +265,7 @@ cdef class SubscriptionTable:
     cdef NoResult clear(self) except NoResult.EXC:
         """End everything: the connection is gone."""
         cdef int channel
-        for channel in range(len(self._subscriptions)):
-            if self._subscriptions[channel]:
+        for channel in range(CHANNEL_COUNT):
+            if self._channels[channel] is not None:
                 self.unsubscribe(channel, None)
         return NoResult.OK

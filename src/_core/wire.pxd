@@ -12,6 +12,10 @@ cpdef enum Channel:
     SYSTEM = 3
 
 
+cdef enum:
+    CHANNEL_COUNT = 4
+
+
 # What a client may send in `type` (protocol.md, section 3).
 cpdef enum Command:
     AUTH = 0

@@ -6,6 +6,9 @@ class Subscription:
     asked: frozenset[int | str] | None
 
 @final
+class ChannelTable: ...
+
+@final
 class SubscriptionTable:
     count: int
     devices: int
