@@ -269,6 +269,7 @@ async def test_the_figures_of_this_host_come_by_themselves() -> None:
         assert_documented_fields(message)
         assert SYSTEM["metrics"].keys() <= message["metrics"].keys()
         assert message["metrics"]["active_connections"] in {0, 1}
+        assert (await client.receive())["metrics"]["messages_per_second"] > 0
         producers: Any = site.server.stats()["producers"]
         assert producers.keys() == {"system"}
         assert site.server.health() == {"ready": True, "checks": {"system": "ok", "backplane": "ok"}}

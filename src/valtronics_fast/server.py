@@ -156,7 +156,13 @@ class Server:
         config = self.config
         producers: list[Producer] = []
         if config.system.interval:
-            producers.append(SystemProducer(config.system.interval, connections=lambda: self._clients.active))
+            producers.append(
+                SystemProducer(
+                    config.system.interval,
+                    connections=lambda: self._clients.active,
+                    messages=lambda: sum(channel["deliveries"] for channel in self._hub.stats().values()),
+                )
+            )
         if config.mqtt.url:
             producers.append(MqttProducer(config.mqtt))
         if config.demo:

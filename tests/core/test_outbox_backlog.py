@@ -151,14 +151,29 @@ async def test_answers_keep_their_order_and_pass_the_data_of_their_own_turn() ->
 
 
 async def test_a_peer_that_asks_and_does_not_read_the_answers_is_slow_too() -> None:
-    async with Server(send_buffer=SMALL, close_timeout=0.2) as server:
+    """It is told so behind the answers."""
+    async with Server(send_buffer=SMALL) as server:
         client = await server.login(receive_buffer=SMALL)
         flood = text({"type": "ping", "timestamp": "x" * 500}) * 50
-        sending = asyncio.create_task(client.write(flood * 200))
+        sending = asyncio.create_task(client.write(flood * 50))
         await until(lambda: client.session.close_code)
-        assert client.session.close_code == 4102
-        await until(lambda: client.session in server.host.closed_sessions)
+        messages, code, _ = await client.closing()
+        assert (code, client.session.close_code) == (4102, 4102)
+        assert {message["type"] for message in messages} == {"pong"}
         await asyncio.gather(sending, return_exceptions=True)
+
+
+async def test_answers_to_a_reader_may_add_up() -> None:
+    """What counts is how many answers wait at a time."""
+    async with Server(send_buffer=SMALL) as server:
+        client = await subscriber(server, receive_buffer=SMALL)
+        for n in range(30):
+            server.hub.publish(telemetry(1, n=n, text="x" * 60_000))
+            while server.hub.turn.refused <= n:
+                await asyncio.sleep(0)
+            await client.write(text({"type": "ping", "timestamp": "x" * 900}) * 5)
+            heard = [await client.hear() for _ in range(6)]
+            assert [message["type"] for message in heard] == ["telemetry_update"] + ["pong"] * 5
 
 
 async def test_a_large_message_on_its_way_does_not_make_a_reader_slow() -> None:

@@ -171,20 +171,25 @@ class Clients(RuleBasedStateMachine):
 
         self.run(work)
 
-    @rule(number=st.integers(0, MAX_CLIENTS - 1), command=commands(with_names=True))
-    def subscribe(self, number: int, command: Message) -> None:
+    def command(self, kind: str, given: Message, endpoint: str | None, bare: bool) -> Message:
+        """Return a whole command; an endpoint's own channel may be left out."""
+        left_out = {"channel"} if bare and given["channel"] == endpoint else set()
+        return {"type": kind, "id": next(self.ids)} | {key: given[key] for key in given if key not in left_out}
+
+    @rule(number=st.integers(0, MAX_CLIENTS - 1), given=commands(with_names=True), bare=st.booleans())
+    def subscribe(self, number: int, given: Message, bare: bool) -> None:
         client, connection = self.pick(number)
-        command = {"type": "subscribe", "id": next(self.ids), **command}
+        command = self.command("subscribe", given, connection.endpoint, bare)
 
         async def work() -> None:
             assert without_text(await client.ask(**command)) == connection.subscribe(command)
 
         self.run(work)
 
-    @rule(number=st.integers(0, MAX_CLIENTS - 1), command=commands(with_names=False))
-    def unsubscribe(self, number: int, command: Message) -> None:
+    @rule(number=st.integers(0, MAX_CLIENTS - 1), given=commands(with_names=False), bare=st.booleans())
+    def unsubscribe(self, number: int, given: Message, bare: bool) -> None:
         client, connection = self.pick(number)
-        command = {"type": "unsubscribe", "id": next(self.ids), **command}
+        command = self.command("unsubscribe", given, connection.endpoint, bare)
 
         async def work() -> None:
             assert without_text(await client.ask(**command)) == connection.unsubscribe(command)

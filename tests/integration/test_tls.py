@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import ssl
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ import trustme
 from harness import TIMEOUT, Site, running, telemetry, until
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 COUNT = 250
@@ -66,6 +68,17 @@ async def converse(site: Site, trusting: ssl.SSLContext) -> None:
     assert client.connection.close_code == 1000
 
 
+@asynccontextmanager
+async def stranger(site: Site, **options: Any) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect to the WebSocket port, and be gone at the end in any case."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port, **options)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+        await until(lambda: reader.at_eof() or reader.exception() is not None)
+
+
 async def ends(reader: asyncio.StreamReader) -> bytes:
     """Return what comes until the server closes."""
     async with asyncio.timeout(TIMEOUT):
@@ -109,10 +122,9 @@ async def test_a_stranger_that_does_not_finish_the_tls_handshake_is_let_go(
     tls: dict[str, str], trusting: ssl.SSLContext, said: bytes
 ) -> None:
     async with running(tls=tls, server={"handshake_timeout": 0.3}) as site:
-        reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
-        writer.write(said)
-        await ends(reader)
-        writer.close()
+        async with stranger(site) as (reader, writer):
+            writer.write(said)
+            await ends(reader)
         await converse(site, trusting)
         assert site.server.stats()["total_connections"] == 1
 
@@ -121,9 +133,8 @@ async def test_a_stranger_that_says_nothing_behind_the_tls_handshake_is_let_go(
     tls: dict[str, str], trusting: ssl.SSLContext
 ) -> None:
     async with running(tls=tls, server={"handshake_timeout": 0.3}) as site:
-        reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port, ssl=trusting)
-        assert await ends(reader) == b""
-        writer.close()
+        async with stranger(site, ssl=trusting) as (reader, _):
+            assert await ends(reader) == b""
         assert site.server.stats()["refused"] == {"idle": 1}
         await converse(site, trusting)
 
@@ -144,11 +155,9 @@ async def test_without_a_limit_the_tls_handshake_may_begin_late(
         ((handshake, shutdown),) = given
         assert handshake == math.inf  # uvloop's default is a minute
         assert 0 < shutdown < 0.1
-        _, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
-        await converse(site, trusting)
-        await writer.start_tls(trusting, server_hostname="127.0.0.1")
-        writer.close()
-        await writer.wait_closed()
+        async with stranger(site) as (_, writer):
+            await converse(site, trusting)
+            await writer.start_tls(trusting, server_hostname="127.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -163,10 +172,9 @@ async def test_who_speaks_no_tls_does_no_harm(
         await client.authenticate(site.token())
         await client.subscribe("telemetry")
         for _ in range(3):
-            reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
-            writer.write(said)
-            assert b"HTTP/1.1" not in await ends(reader)
-            writer.close()
+            async with stranger(site) as (reader, writer):
+                writer.write(said)
+                assert b"HTTP/1.1" not in await ends(reader)
         await converse(site, trusting)
         assert (await client.receive())["device_id"] == 7
         await client.nothing_more()

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from valtronics_fast._core.wire import ErrorCode
-from valtronics_fast.errors import PublicationError
 from valtronics_fast.producers import system
 from valtronics_fast.producers.system import Rate, SystemProducer
 
@@ -64,15 +62,6 @@ async def test_messages_come_at_once_and_at_intervals() -> None:
         assert type(value) in {int, float}
 
 
-async def test_the_first_message_does_not_wait_for_the_interval() -> None:
-    hub = Hub()
-    producer = SystemProducer(3600, lambda: 0)
-    await producer.start(hub.publish)
-    await until(lambda: hub)
-    await producer.stop()
-    assert len(hub) == 1
-
-
 def test_figures_are_those_of_this_process() -> None:
     producer = SystemProducer(1, lambda: 3)
     figures = producer.sample()
@@ -118,21 +107,3 @@ def test_what_the_system_does_not_give_is_left_out(
         "process_open_fds",
     }
     assert len(caplog.records) == 3  # one a source, not one a sample
-
-
-async def test_a_refused_message_is_counted_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    def refuse(_: Mapping[str, object]) -> int:
-        raise PublicationError(ErrorCode.INVALID_MESSAGE, "not today")
-
-    producer = SystemProducer(0.001, lambda: 0)
-    await producer.start(refuse)
-    await until(lambda: int(producer.stats()["rejected"]) >= 3)
-    assert producer.ready()
-    await producer.stop()
-    assert [record.fields["detail"].args[0] for record in caplog.records] == ["not today"]  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("interval", [0, -1])
-def test_the_interval_is_positive(interval: float) -> None:
-    with pytest.raises(ValueError):
-        SystemProducer(interval, lambda: 0)

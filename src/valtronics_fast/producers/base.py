@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-__all__ = ["Producer", "Publish"]
+__all__ = ["Producer", "Publish", "TaskProducer"]
 
 Publish = Callable[[Mapping[str, object]], int]
 """Hands one data message (protocol.md, section 3) to the hub and returns how many subscriptions matched.
@@ -34,3 +36,37 @@ class Producer(Protocol):
 
     def stats(self) -> dict[str, int | bool | str]:
         """Return counters since the start."""
+
+
+class TaskProducer(ABC):
+    """A producer that is one task from start to stop; after a stop it can be started again.
+
+    Attributes:
+        name: the producer's name, and its task's.
+        title: what it is called in errors.
+    """
+
+    name: str
+    title: str
+    _task: asyncio.Task[None] | None = None
+
+    async def start(self, publish: Publish) -> None:
+        """Begin to publish.
+
+        Raises:
+            RuntimeError: it was started, and not stopped since.
+        """
+        if self._task is not None:
+            raise RuntimeError(f"{self.title} has been started already")
+        self._task = asyncio.create_task(self._run(publish), name=self.name)
+
+    async def stop(self) -> None:
+        """End."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    @abstractmethod
+    async def _run(self, publish: Publish) -> None:
+        """Publish until cancelled."""

@@ -23,6 +23,7 @@ from gmqtt.mqtt.constants import MQTTv50, MQTTv311
 
 from valtronics_fast.errors import PublicationError
 from valtronics_fast.logging import fields, limited
+from valtronics_fast.producers.base import TaskProducer
 from valtronics_fast.producers.mapping import REASONS, MappingError, compile_topics
 from valtronics_fast.producers.status import StatusTable
 
@@ -63,8 +64,10 @@ NO_RECONNECTS = -2
 PRESENT = frozenset({"online", "warning", "maintenance"})
 
 
-class MqttProducer:
+class MqttProducer(TaskProducer):
     """Subscribes to a broker and publishes what its rules make of the messages.
+
+    A broker that is away is no error, and is tried for ever. To stop takes two seconds at the most.
 
     Args:
         config: `url` mqtt://[user:password@]host[:port], or mqtts:// for TLS with the system's certificate
@@ -75,6 +78,7 @@ class MqttProducer:
     """
 
     name = "mqtt"
+    title = "the MQTT producer"
 
     def __init__(self, config: MqttConfig) -> None:
         url = urlsplit(config.url)
@@ -89,7 +93,6 @@ class MqttProducer:
         self._topics = compile_topics(config.topics)
         self._statuses = StatusTable()
         self._publish: Publish = _not_started
-        self._task: asyncio.Task[None] | None = None
         self._version: int = MQTTv50
         self._connected = False
         self._subscribed = False
@@ -98,20 +101,6 @@ class MqttProducer:
         self._published = 0
         self._skipped = 0
         self._rejected: dict[str, int] = dict.fromkeys((*REASONS, "not_publishable", "internal"), 0)
-
-    async def start(self, publish: Publish) -> None:
-        """Begin to connect; a broker that is away is no error, and is tried for ever."""
-        if self._task is not None:
-            raise RuntimeError("the MQTT producer has been started already")
-        self._publish = publish
-        self._task = asyncio.create_task(self._run(), name="mqtt")
-
-    async def stop(self) -> None:
-        """Disconnect, within two seconds."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     def ready(self) -> bool:
         """Say whether the broker has accepted all subscriptions of the present connection."""
@@ -134,8 +123,9 @@ class MqttProducer:
 
     # --- the connection ---
 
-    async def _run(self) -> None:
+    async def _run(self, publish: Publish) -> None:
         """Connect, stay until the connection is lost, pause, again; until cancelled."""
+        self._publish = publish
         pause = FIRST_PAUSE
         while True:
             began = time.monotonic()

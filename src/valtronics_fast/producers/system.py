@@ -21,15 +21,14 @@ not give (containers hide some) is absent from every message.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING
 
 import psutil
 
-from valtronics_fast.errors import PublicationError
 from valtronics_fast.logging import fields
+from valtronics_fast.producers.periodic import PeriodicProducer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,7 +61,7 @@ class Rate:
         return (total - before) / (now - at)
 
 
-class SystemProducer:
+class SystemProducer(PeriodicProducer):
     """Publishes the figures at once and then every `interval`.
 
     Args:
@@ -72,59 +71,27 @@ class SystemProducer:
     """
 
     name = "system"
+    title = "the system producer"
+    refusal = "system figures refused"
 
     def __init__(
         self, interval: float, connections: Callable[[], int], messages: Callable[[], int] | None = None
     ) -> None:
-        if interval <= 0:
-            raise ValueError("the interval is more than 0 seconds")
-        self._interval = interval
+        super().__init__(interval)
         self._connections = connections
-        self._messages = messages
+        self._messages_sent = messages
         self._process = psutil.Process()
         self._began = time.monotonic()
         self._rates = {name: Rate() for name in ("in", "out", "messages", "process_cpu")}
         self._missing: set[str] = set()
-        self._task: asyncio.Task[None] | None = None
-        self._published = 0
-        self._rejected = 0
 
-    async def start(self, publish: Publish) -> None:
-        """Publish the first figures and begin to publish the following ones."""
-        if self._task is not None:
-            raise RuntimeError("the system producer has been started already")
-        self._began = time.monotonic()
-        self._task = asyncio.create_task(self._run(publish), name="system")
-
-    async def stop(self) -> None:
-        """End."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    def ready(self) -> bool:
-        """Say whether it is running."""
-        return self._task is not None and not self._task.done()
-
-    def stats(self) -> dict[str, int | bool | str]:
-        """Return how many messages were published and how many refused."""
-        return {"published": self._published, "rejected": self._rejected}
+    def messages(self) -> list[dict[str, object]]:
+        """Return one message, with the figures of this moment."""
+        return [{"type": "system_status_update", "metrics": self.sample()}]
 
     async def _run(self, publish: Publish) -> None:
-        due = time.monotonic()
-        while True:
-            try:
-                publish({"type": "system_status_update", "metrics": self.sample()})
-                self._published += 1
-            except PublicationError as error:
-                self._rejected += 1
-                if self._rejected == 1:  # the next ones have the same reason
-                    logger.warning("system figures refused", extra=fields(detail=error))
-            # By the clock rather than by pauses, so that the rhythm does not drift; what was missed (a
-            # machine that slept) is not made up for.
-            due = max(due + self._interval, time.monotonic())
-            await asyncio.sleep(due - time.monotonic())
+        self._began = time.monotonic()
+        await super()._run(publish)
 
     def sample(self) -> Figures:
         """Return the figures of this moment. It never waits: what needs two moments uses the last call's."""
@@ -141,8 +108,8 @@ class SystemProducer:
                     self._missing.add(source)
                     logger.info("figures not available here", extra=fields(source=source, detail=repr(error)))
         figures["active_connections"] = self._connections()
-        if self._messages is not None:
-            rate = self._rates["messages"].of(self._messages(), now)
+        if self._messages_sent is not None:
+            rate = self._rates["messages"].of(self._messages_sent(), now)
             if rate is not None:
                 figures["messages_per_second"] = round(rate, 2)
         figures["uptime_seconds"] = round(now - self._began, 2)
