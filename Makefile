@@ -37,8 +37,10 @@ types: $(VENV)/.tools  ## mypy --strict, and the stubs against the compiled modu
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest valtronics_fast._core --allowlist tests/stubtest-allowlist.txt
 
-bench: $(VENV)/.tools  ## benchmarks of the core (bench/README.md)
-	$(BIN)/python -m pytest bench
+bench: $(VENV)/.tools  ## benchmarks of the core, beside the stored baseline (bench/README.md)
+	@mkdir -p build
+	$(BIN)/python -m pytest bench -q --benchmark-quiet --benchmark-timer=time.process_time --benchmark-json=build/bench.json
+	$(BIN)/python bench/compare_baseline.py build/bench.json
 
 docs: build  ## write the generated pages anew
 	$(BIN)/python -m valtronics_fast.config > docs/configuration.md

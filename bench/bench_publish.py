@@ -1,33 +1,45 @@
-from __future__ import annotations
+"""Publishing, up to the queues: to nobody, to everybody, and by projection. bench_outbox.py has the writing."""
 
-import time
+from __future__ import annotations
 
 import pytest
 
-from valtronics_fast._core.encode import encode
-from valtronics_fast._core.hub import Hub
+from socketless import METRICS, Population, telemetry
 
-NAMES = ["temperature", "humidity", "pressure", "vibration", "battery", "air_quality", "voltage", "current"]
-MESSAGE = {
-    "type": "telemetry_update",
-    "device_id": 1,
-    "telemetry": {
-        name: {"value": 20.5 + i, "unit": "x", "timestamp": "2026-01-01T12:00:00Z"} for i, name in enumerate(NAMES)
-    },
+BARE = {"type": "telemetry_update", "device_id": 1, "telemetry": dict.fromkeys(METRICS, 23.5)}
+ALERT = {"type": "alert", "device_id": 1, "severity": "critical", "title": "Too hot"}
+CONNECTIONS = 1000
+# What each connection subscribes to, by its number.
+SUBSCRIPTIONS = {
+    "everything": lambda number: {},
+    "device": lambda number: {"device_id": 1},
+    "device_and_all": lambda number: {"device_id": 1} if number % 2 else {},
+    "8_projections": lambda number: {"metrics": METRICS[: number % 8 + 1]},
+    "other_devices": lambda number: {"device_id": number + 2},
 }
 
 
-@pytest.mark.benchmark(group="publish")
-def test_publish_8_metrics_to_nobody(benchmark):
-    hub = Hub(lambda flush: None, time.monotonic())
-    assert benchmark(hub.publish, MESSAGE) == 0
+@pytest.mark.benchmark(group="publish: to nobody")
+@pytest.mark.parametrize(
+    "message",
+    [telemetry(1, METRICS[:1]), telemetry(1), BARE, ALERT],
+    ids=["1_metric", "8_metrics", "8_bare_values", "alert"],
+)
+def test_publish_to_nobody(steady, message):
+    with Population() as population:
+        assert steady(population.hub.publish, message) == 0
 
 
-@pytest.mark.benchmark(group="encode")
-def test_encode_8_metrics(benchmark):
-    assert b"current" in benchmark(encode, MESSAGE)
-
-
-@pytest.mark.benchmark(group="encode")
-def test_encode_2_of_8_metrics(benchmark):
-    assert b"current" not in benchmark(encode, MESSAGE, {"temperature", "humidity"})
+@pytest.mark.benchmark(group="publish: among 1000 connections")
+@pytest.mark.parametrize("kind", SUBSCRIPTIONS)
+def test_publish_among_1000(steady, kind):
+    """Matched and counted; the connections are shut, so that nothing is queued."""
+    with Population() as population:
+        for number in range(CONNECTIONS):
+            population.connect()
+            population.command(
+                number, {"type": "subscribe", "channel": "telemetry", **SUBSCRIPTIONS[kind](number)}
+            )
+        population.shut()
+        expected = 0 if kind == "other_devices" else CONNECTIONS
+        assert steady(population.hub.publish, telemetry(1), iterations=100, items=CONNECTIONS) == expected

@@ -21,7 +21,8 @@ ROUNDS = 40
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    if file_path.name.startswith("bench_") and file_path.suffix == ".py":
+    named = parent.session.isinitpath(file_path)  # on the command line: pytest collects it by itself
+    if file_path.name.startswith("bench_") and file_path.suffix == ".py" and not named:
         return pytest.Module.from_parent(parent, path=file_path)
     return None
 

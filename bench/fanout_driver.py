@@ -2,7 +2,7 @@
 
     python bench/fanout_driver.py PORT BATCH PAYLOAD RATE
 
-Listens on 127.0.0.1:PORT with limits off and the secret below. Publishes a `telemetry_update` of device 1 whose
+Listens on 127.0.0.1:PORT with limits off and the secret of served.py. Publishes a `telemetry_update` of device 1 whose
 one metric carries `"t"`, the clock (CLOCK_MONOTONIC, ns) at the time of publishing, and padding up to PAYLOAD bytes:
 BATCH a turn of the event loop at saturation (RATE 0), else RATE a second.
 """
@@ -15,21 +15,9 @@ import time
 
 import uvloop
 
-from valtronics_fast import Config, Server
+from served import config
+from valtronics_fast import Server
 from valtronics_fast._core.encode import encode
-
-SECRET = "bench-secret-0123456789abcdef0123456789abcdef"
-UNLIMITED = [
-    "connections",
-    "connections_per_user",
-    "connection_rate",
-    "messages_per_second",
-    "message_size",
-    "auth_size",
-    "batch_items",
-    "subscriptions",
-    "device_ids",
-]
 
 
 def message(padding: str) -> dict[str, object]:
@@ -38,19 +26,9 @@ def message(padding: str) -> dict[str, object]:
 
 
 async def main(port: int, batch: int, payload: int, rate: float) -> None:
-    config = Config.load(
-        {
-            "server": {"port": port, "ping_interval": 0},
-            "http": {"port": 0},
-            "auth": {"secret": SECRET},
-            "limits": dict.fromkeys(UNLIMITED, 0),
-            "system": {"interval": 0},
-        },
-        environ={},
-    )
     padding = "x" * max(0, payload - (len(encode(message(""))) - 4))
     loop = asyncio.get_running_loop()
-    async with Server(config) as server:
+    async with Server(config(port)) as server:
         if rate:
             due = loop.time()
             while True:

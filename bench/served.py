@@ -1,0 +1,57 @@
+"""The server that the benchmarks measure from outside: limits off, no pings, a fixed secret.
+
+    python bench/served.py      prints its port, and serves until it is ended
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import jwt
+import uvloop
+
+from valtronics_fast import Config, Server
+
+SECRET = "bench-secret-0123456789abcdef0123456789abcdef"
+UNLIMITED = [
+    "connections",
+    "connections_per_user",
+    "connection_rate",
+    "messages_per_second",
+    "message_size",
+    "auth_size",
+    "batch_items",
+    "subscriptions",
+    "device_ids",
+]
+
+
+def config(port: int, **limits: object) -> Config:
+    """Return the settings of a server on 127.0.0.1; `limits` are kept, the others are off."""
+    return Config.load(
+        {
+            "server": {"port": port, "ping_interval": 0},
+            "http": {"port": 0},
+            "auth": {"secret": SECRET},
+            "limits": {**dict.fromkeys(UNLIMITED, 0), **limits},
+            "system": {"interval": 0},
+            "logging": {"level": "warning"},
+        },
+        environ={},
+    )
+
+
+def token(user: str = "bench") -> str:
+    """Return a token for everything but publishing, good for a day."""
+    return jwt.encode({"sub": user, "exp": int(time.time()) + 86400}, SECRET, algorithm="HS256")
+
+
+async def main() -> None:
+    async with Server(config(0)) as server:
+        print(server.port, flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
