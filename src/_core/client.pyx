@@ -41,7 +41,6 @@ cdef class Client(Connection):
         self.endpoint = endpoint
         self.handshake_grant = grant
         self.expires_at = INFINITY
-        self.backlog = []
 
     # From the connection.
 
@@ -54,7 +53,7 @@ cdef class Client(Connection):
         return NoResult.OK
 
     cdef NoResult on_closed(self) except NoResult.EXC:
-        self.backlog = []
+        self.backlog = None
         self.host.closed(self)
         return NoResult.OK
 
@@ -143,6 +142,8 @@ cdef class Client(Connection):
 
     cdef bint defer(self, const char *text, Py_ssize_t size) except -1:
         """Keep a message that has to wait for a verification; False when too much waits already."""
+        if self.backlog is None:
+            self.backlog = []
         if len(self.backlog) >= BACKLOG_MESSAGES or self.backlog_bytes + size > BACKLOG_BYTES:
             return False
         self.backlog.append(PyBytes_FromStringAndSize(text, size))
@@ -154,7 +155,9 @@ cdef class Client(Connection):
         cdef list backlog = self.backlog
         cdef bytes text
         cdef Py_ssize_t i = 0
-        self.backlog = []
+        if backlog is None:
+            return NoResult.OK
+        self.backlog = None
         self.backlog_bytes = 0
         while i < len(backlog) and self.state == STATE_OPEN:
             text = <bytes>backlog[i]

@@ -30,7 +30,7 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef enum:
     CONTROL = 8                     # bit of the opcode that CLOSE, PING and PONG have
     MAX_VECTORS = 64                # frames handed to one sendmsg()
-    FIRST_CAPACITY = 8
+    FIRST_CAPACITY = 4
     KEPT_CAPACITY = 64              # a queue that grew beyond is freed when it is empty
     MAX_SHARED_RUN = 1 << 18        # bytes
     TLS_BUFFER = 1 << 16            # bytes that the TLS transport may hold before the connection is blocked
@@ -169,11 +169,12 @@ cdef class Outbox(WSListener):
     cdef NoResult open_outbox(self, WSTransport transport) except NoResult.EXC:
         """Start writing to a transport that has just finished its handshake."""
         self.transport = transport
-        self._write = transport.underlying_transport.write
+        self._write = transport._tr_write
         # What picows keeps of the handshake, and the buffer of the sending half that we do not use (it grows again for
         # the CLOSE of a violation that picows finds): some 2.5 KiB a connection.
         transport.request = None
         transport.response = None
+        transport.listener_proxy = None
         transport._write_buffer = MemoryBuffer.__new__(MemoryBuffer)
         # With a high-water mark of 0 the transport's pause and resume say exactly whether it holds bytes.
         # (A TLS transport would pause before the first byte: its mark is higher.)

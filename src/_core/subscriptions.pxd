@@ -3,14 +3,15 @@
 A subscription is known by its channel and the devices that were asked for; the token's scope is applied on
 top. What it comes down to:
 
-    by_device    device -> [subscriptions that cover it by name, after the scope]
-    everywhere   [subscriptions that cover all devices]
-    posted       device -> Filter that the connection stands under in the index (None: all devices)
+    by_device    device -> Coverage: the subscriptions that cover it by name, after the scope, and the Filter that
+                 the connection stands under there in the index
+    everywhere   the subscriptions that cover all devices
+    posted       the Filter that it stands under there
 
 for each channel that it is subscribed to; most connections have one.
 
-Invariant: posted[d] is the filter over by_device[d] + everywhere for every d in by_device, and posted[None]
-that over `everywhere`, if there is any.
+Invariant: the filter at a device is that over its subscriptions and `everywhere`; `posted` is that over
+`everywhere`. (Small on purpose: an idle connection has one of each.)
 """
 from .commands cimport Selection
 from .index cimport Filter, Index, Term
@@ -30,12 +31,21 @@ cdef class Subscription:
 
 
 @cython.final
+cdef class Coverage:
+    cdef:
+        object subscriptions            # a list of them, or the only one; None: about to go
+        Filter posted
+
+    cdef list terms(self, list everywhere)
+
+
+@cython.final
 cdef class ChannelTable:
     cdef:
         list subscriptions
         dict by_device
-        list everywhere
-        dict posted
+        list everywhere                 # None: none
+        Filter posted
 
 
 @cython.final
@@ -60,5 +70,5 @@ cdef class SubscriptionTable:
     cdef NoResult leave(self, Subscription subscription, set touched) except NoResult.EXC
     cdef NoResult end(self, Subscription subscription, set touched) except NoResult.EXC
     cdef NoResult repost(self, int channel, set touched) except NoResult.EXC
-    cdef NoResult repost_device(self, int channel, object device) except NoResult.EXC
-    cdef NoResult repost_everywhere(self, int channel) except NoResult.EXC
+    cdef NoResult repost_device(self, ChannelTable table, int channel, object device) except NoResult.EXC
+    cdef NoResult repost_everywhere(self, ChannelTable table, int channel) except NoResult.EXC

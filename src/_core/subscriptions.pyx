@@ -15,14 +15,28 @@ cdef class Subscription:
 
 
 @cython.final
+cdef class Coverage:
+    """What a connection has at one device; fields in subscriptions.pxd."""
+
+    cdef list terms(self, list everywhere):
+        """Return the terms of all that covers the device, by name or not."""
+        cdef list terms = [subscription.term for subscription in everywhere] if everywhere is not None else []
+        cdef Subscription subscription
+        if type(self.subscriptions) is not list:
+            terms.append((<Subscription>self.subscriptions).term)
+            return terms
+        for subscription in <list>self.subscriptions:
+            terms.append(subscription.term)
+        return terms
+
+
+@cython.final
 cdef class ChannelTable:
     """What a connection has on one channel; fields in subscriptions.pxd."""
 
     def __cinit__(self):
         self.subscriptions = []
         self.by_device = {}
-        self.everywhere = []
-        self.posted = {}
 
 
 @cython.final
@@ -51,91 +65,104 @@ cdef class SubscriptionTable:
     cdef NoResult enter(self, Subscription subscription, set touched) except NoResult.EXC:
         """Put a subscription under what it covers; `touched` gathers what has to be posted anew."""
         cdef frozenset devices = self.covered(subscription)
-        cdef dict by_device = self.of(subscription.channel).by_device
+        cdef ChannelTable table = self.of(subscription.channel)
+        cdef Coverage coverage
         if devices is None:
-            (self.of(subscription.channel).everywhere).append(subscription)
+            if table.everywhere is None:
+                table.everywhere = []
+            table.everywhere.append(subscription)
             touched.add(None)
             return NoResult.OK
         for device in devices:
-            there = by_device.get(device)
-            if there is None:
-                by_device[device] = [subscription]
+            coverage = table.by_device.get(device)
+            if coverage is None:
+                coverage = table.by_device[device] = Coverage.__new__(Coverage)
+            if coverage.subscriptions is None:
+                coverage.subscriptions = subscription
+            elif type(coverage.subscriptions) is list:
+                (<list>coverage.subscriptions).append(subscription)
             else:
-                (<list>there).append(subscription)
+                coverage.subscriptions = [coverage.subscriptions, subscription]
             touched.add(device)
         return NoResult.OK
 
     cdef NoResult leave(self, Subscription subscription, set touched) except NoResult.EXC:
         """Take a subscription from what it covers: the reverse of enter()."""
         cdef frozenset devices = self.covered(subscription)
-        cdef dict by_device = self.of(subscription.channel).by_device
+        cdef ChannelTable table = self.of(subscription.channel)
+        cdef Coverage coverage
         if devices is None:
-            (self.of(subscription.channel).everywhere).remove(subscription)
+            table.everywhere.remove(subscription)
             touched.add(None)
             return NoResult.OK
         for device in devices:
-            there = <list>by_device[device]
-            there.remove(subscription)
-            if not there:
-                del by_device[device]
+            coverage = table.by_device[device]
+            if type(coverage.subscriptions) is list:
+                (<list>coverage.subscriptions).remove(subscription)
+                if len(<list>coverage.subscriptions) == 1:
+                    coverage.subscriptions = (<list>coverage.subscriptions)[0]
+            else:
+                coverage.subscriptions = None
             touched.add(device)
         return NoResult.OK
 
-    cdef NoResult repost_device(self, int channel, object device) except NoResult.EXC:
+    cdef NoResult repost_device(self, ChannelTable table, int channel, object device) except NoResult.EXC:
         """Make the index agree with what covers a device by name."""
-        cdef dict posted = self.of(channel).posted
-        cdef Filter old = posted.get(device)
-        cdef Filter new = None
-        cdef Subscription subscription
-        cdef list there = (self.of(channel).by_device).get(device)
-        cdef bint shadowed = None in posted
-        if there is not None:
-            new = self.index.acquire_filter(
-                [subscription.term for subscription in there + self.of(channel).everywhere])
+        cdef Coverage coverage = table.by_device.get(device)
+        cdef Filter old, new = None
+        cdef bint shadowed = table.posted is not None
+        if coverage is None:
+            return NoResult.OK
+        old = coverage.posted
+        if coverage.subscriptions is not None:
+            new = self.index.acquire_filter(coverage.terms(table.everywhere))
         if old is not None:
             if old is not new:
                 if shadowed:
                     self.index.shadow(channel, device, -1)
                 self.index.remove(channel, device, old, self.slot)
-                del posted[device]
             self.index.release_filter(old)
-        if new is not None and old is not new:
+        coverage.posted = new
+        if new is None:
+            del table.by_device[device]
+        elif old is not new:
             self.index.add(channel, device, new, self.slot)
-            posted[device] = new
             if shadowed:
                 self.index.shadow(channel, device, 1)
         return NoResult.OK
 
-    cdef NoResult repost_everywhere(self, int channel) except NoResult.EXC:
+    cdef NoResult repost_everywhere(self, ChannelTable table, int channel) except NoResult.EXC:
         """Make the index agree with what covers all devices; every named device's filter includes it."""
-        cdef dict posted = self.of(channel).posted
-        cdef Filter old = posted.pop(None, None)
+        cdef Filter old = table.posted
         cdef Filter new = None
         cdef Subscription subscription
-        cdef list everywhere = self.of(channel).everywhere
-        if everywhere:
-            new = self.index.acquire_filter([subscription.term for subscription in everywhere])
+        cdef Coverage coverage
+        if not table.everywhere:
+            table.everywhere = None
+        else:
+            new = self.index.acquire_filter([subscription.term for subscription in table.everywhere])
         if old is not None:
             self.index.remove(channel, None, old, self.slot)
             self.index.release_filter(old)
         if (old is None) != (new is None):
-            for device in posted:
-                self.index.shadow(channel, device, 1 if old is None else -1)
+            for device, coverage in table.by_device.items():
+                if coverage.posted is not None:
+                    self.index.shadow(channel, device, 1 if old is None else -1)
         if new is not None:
             self.index.add(channel, None, new, self.slot)
-            posted[None] = new
-        for device in list(posted):
-            if device is not None:
-                self.repost_device(channel, device)
+        table.posted = new
+        for device in list(table.by_device):
+            self.repost_device(table, channel, device)
         return NoResult.OK
 
     cdef NoResult repost(self, int channel, set touched) except NoResult.EXC:
         """Make the index agree with what enter() and leave() have touched."""
+        cdef ChannelTable table = self.of(channel)
         if None in touched:
             touched.discard(None)
-            self.repost_everywhere(channel)
+            self.repost_everywhere(table, channel)
         for device in touched:
-            self.repost_device(channel, device)
+            self.repost_device(table, channel, device)
         return NoResult.OK
 
     cdef NoResult end(self, Subscription subscription, set touched) except NoResult.EXC:

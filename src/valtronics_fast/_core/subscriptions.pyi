@@ -6,6 +6,9 @@ class Subscription:
     asked: frozenset[int | str] | None
 
 @final
+class Coverage: ...
+
+@final
 class ChannelTable: ...
 
 @final
