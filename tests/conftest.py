@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -11,7 +12,13 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
 
-settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# CI repeats the same examples, so that a red run is about the change; everywhere else each run looks further.
+settings.register_profile(
+    "tests",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
 settings.load_profile("tests")
 
 

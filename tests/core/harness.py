@@ -262,5 +262,10 @@ def numbers(messages: list[Message]) -> list[int]:
     return [message["telemetry"]["n"]["value"] for message in messages]
 
 
+def without_text(message: Message) -> Message:
+    """Leave out what an error says to people."""
+    return {key: value for key, value in message.items() if key != "message"}
+
+
 def dumps(message: object) -> bytes:
     return orjson.dumps(message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 
 import pytest
 from websockets.asyncio.client import connect
@@ -97,7 +98,8 @@ async def test_what_comes_behind_a_close_is_ignored() -> None:
 
 
 async def test_what_comes_behind_the_servers_close_is_ignored() -> None:
-    async with Server() as server:
+    """Up to the peer's own CLOSE, which ends the connection without any timer."""
+    async with Server(clock=False) as server:
         client = await server.login()
         await client.ask(type="subscribe", id=1, channel="telemetry")
         client.session.disconnect(CloseCode.CLOSE_GOING_AWAY)
@@ -150,6 +152,15 @@ async def test_a_peer_that_reads_on_sees_the_close_before_its_backlog() -> None:
         await client.send(CLOSE, close_payload(1012))
         assert await client.rest() == []
         assert await gone(server, client) == 1012
+
+
+async def test_nothing_but_what_was_on_its_way_follows_the_peers_close() -> None:
+    """It closes with a backlog and reads on: the answer is the last that it gets."""
+    async with Server(send_buffer=SMALL) as server:
+        client = await blocked(server)
+        await client.send(CLOSE, close_payload(1000))
+        assert [received.opcode for received in await client.rest()] == [TEXT, CLOSE]
+        assert await gone(server, client) == 1000
 
 
 async def test_a_peer_that_closes_and_does_not_read_is_cut() -> None:
@@ -217,10 +228,23 @@ async def test_any_sign_of_life_will_do(sign: bytes) -> None:
         assert client.session.close_code == 0
 
 
+async def test_pings_go_on_while_one_is_unanswered_and_do_not_put_off_the_end() -> None:
+    async with Server(clock=False, ping_interval=1, ping_timeout=5) as server:
+        client = await server.login()
+        start = time.monotonic()
+        for tenths in range(59):
+            server.hub.advance(start + tenths / 10)
+        assert client.session.close_code == 0
+        server.hub.advance(start + 7)
+        opcodes = [(await client.receive()).opcode for _ in range(6)]
+        assert opcodes == [PING] * 5 + [CLOSE]
+        assert client.session.close_code == 4103
+
+
 async def test_no_pings_when_they_are_off() -> None:
     async with Server(ping_interval=0, clock=False) as server:
         client = await server.login()
-        server.hub.advance(asyncio.get_running_loop().time() + 3000)
+        server.hub.advance(time.monotonic() + 3000)
         assert await client.settled() == []
 
 

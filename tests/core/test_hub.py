@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.harness import Message, Server, metrics_of, telemetry, until
+from core.harness import Message, Server, telemetry, until
 from core.wire_client import PING, frame
 from valtronics_fast._core.hub import Hub
 from valtronics_fast._core.wire import ErrorCode
@@ -56,10 +56,13 @@ async def test_more_projections_of_one_message_than_are_looked_through() -> None
         clients = [await server.login() for _ in wanted]
         for client, metrics in zip(clients, wanted, strict=True):
             await subscribe(client, metrics=metrics)
-        for _ in range(2):
-            assert server.hub.publish(telemetry(1, **{name: name for name in names})) == 60
-        received = await server.settled(*clients)
-        assert [metrics_of(messages) for messages in received] == [[metrics] * 2 for metrics in wanted]
+        for turn in range(2):
+            assert server.hub.publish(telemetry(1, **{name: f"{name} {turn}" for name in names})) == 60
+        for messages, metrics in zip(await server.settled(*clients), wanted, strict=True):
+            for turn, message in enumerate(messages):
+                values = {name: metric["value"] for name, metric in message["telemetry"].items()}
+                assert values == {name: f"{name} {turn}" for name in metrics}
+            assert len(messages) == 2
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ async def test_a_peer_that_does_not_read_is_bounded_and_closed() -> None:
         most = n = 0
         received: list[list[int]] = [[] for _ in readers]
         while slow.session.close_code == 0:
-            for _ in range(10):
+            for _ in range(50):
                 server.hub.publish(telemetry(1, n=n, text="x" * 1000))
                 most = max(most, slow.session.queued_bytes)
                 n += 1

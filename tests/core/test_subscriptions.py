@@ -177,6 +177,16 @@ async def test_a_token_of_some_devices_narrows_every_subscription() -> None:
         assert client.session.subscription_count == 1
 
 
+@pytest.mark.parametrize("endpoint", [-1, 0])
+async def test_a_token_of_no_devices_subscribes_to_nothing(endpoint: int) -> None:
+    async with Server() as server:
+        client = await server.login(server.token(devices=frozenset()), endpoint=endpoint)
+        for devices in ({}, {"device_id": [1]}):
+            answer = await client.ask(type="subscribe", id=1, channel="telemetry", **devices)
+            assert (answer["error"], answer["channel"]) == ("forbidden", "telemetry")
+        assert client.session.subscription_count == 0
+
+
 async def test_alerts_without_a_device_need_a_token_of_all_devices() -> None:
     async with Server() as server:
         everything, some, named = [

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 import uvloop
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from core.harness import Message, Server, until
+from core.harness import Message, Server, until, without_text
 from core.model import CHANNEL_OF, FILTERS, Connection, Scope, index_sizes
 from valtronics_fast._core.wire import CHANNELS
 
@@ -93,11 +93,6 @@ def messages(draw: st.DrawFn) -> Message:
 
 def mask_of(channels: frozenset[str]) -> int:
     return sum(1 << CHANNELS[channel] for channel in channels)
-
-
-def without_text(answer: Message) -> Message:
-    """Leave out what an error says to people."""
-    return {key: value for key, value in answer.items() if key != "message"}
 
 
 class Clients(RuleBasedStateMachine):
@@ -231,6 +226,4 @@ class Clients(RuleBasedStateMachine):
 
 
 TestClients = Clients.TestCase
-TestClients.settings = settings(
-    max_examples=80, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+TestClients.settings = settings(max_examples=80, stateful_step_count=60)
