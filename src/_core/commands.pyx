@@ -10,7 +10,7 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memchr, memcmp, memset
 
 from .scope cimport canonical_device
-from .wire cimport Channel, ErrorCode
+from .wire cimport MAX_NAME_BYTES, Channel, ErrorCode
 
 import re
 
@@ -20,7 +20,6 @@ from .wire import CHANNEL_NAMES as _CHANNEL_NAMES, COMMANDS as _COMMANDS
 
 cdef enum:
     MAX_ID_BYTES = 64
-    MAX_NAME_BYTES = 128            # a metric, severity, alert type or status
 
 cdef dict COMMAND_NUMBERS = _COMMANDS
 cdef object MAX_ID = (1 << 63) - 1

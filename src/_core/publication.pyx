@@ -7,7 +7,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 
 from .clock cimport iso_now
 from .scope cimport canonical_device
-from .wire cimport Channel, ErrorCode
+from .wire cimport MAX_NAME_BYTES, Channel, ErrorCode
 
 from collections.abc import Mapping as _Mapping
 from re import compile as _re_compile
@@ -17,9 +17,6 @@ from orjson import dumps
 
 from .wire import CHANNEL_NAMES as _CHANNEL_NAMES, MESSAGE_TYPES as _MESSAGE_TYPES
 from .wire import ErrorCode as _ErrorCode
-
-cdef enum:
-    MAX_NAME_BYTES = 128            # a metric, severity, alert type or status
 
 _WORD_ENDS = _re_compile(r"(?<=[a-z0-9])(?=[A-Z])|[\s_.-]+")
 

@@ -14,6 +14,7 @@ cpdef enum Channel:
 
 cdef enum:
     CHANNEL_COUNT = 4
+    MAX_NAME_BYTES = 128            # a metric, severity, alert type or status, in filters and in data
 
 
 # What a client may send in `type` (protocol.md, section 3).

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from valtronics_fast._core.publication import channel_of
 from valtronics_fast._core.scope import Grant, device_key
 from valtronics_fast._core.wire import ERROR_NAMES, MESSAGE_TYPES, Channel, ErrorCode
 from valtronics_fast.errors import PublicationError
@@ -38,8 +39,6 @@ MAX_REJECTED = 100
 TURN_MESSAGES = 500
 """Messages handed to the hub before the event loop gets its turn, so that their fan-out stays live."""
 
-_CHANNEL_OF_TYPE = {name: number for number, name in MESSAGE_TYPES.items()}
-
 
 class BodyError(Exception):
     """The body as a whole can't be used; none of it was published.
@@ -59,11 +58,10 @@ def permit(grant: Grant, message: Mapping[str, object]) -> None:
     The channel is the one that the message's `type` belongs to. A grant with devices covers messages about
     those devices, and `system` messages, which are about none; a platform-wide alert (no device) it doesn't.
     """
-    kind = message.get("type")
-    channel = _CHANNEL_OF_TYPE.get(kind) if isinstance(kind, str) else None
+    channel = channel_of(message)
     if channel is None:
-        code = ErrorCode.MISSING_TYPE if kind is None else ErrorCode.UNKNOWN_TYPE
-        raise PublicationError(code, f"type is one of {', '.join(_CHANNEL_OF_TYPE)}")
+        code = ErrorCode.MISSING_TYPE if message.get("type") is None else ErrorCode.UNKNOWN_TYPE
+        raise PublicationError(code, f"type is one of {', '.join(MESSAGE_TYPES.values())}")
     if not grant.publish >> channel & 1:
         raise PublicationError(ErrorCode.FORBIDDEN, "publishing on this channel is not permitted")
     if grant.devices is None or channel == Channel.SYSTEM:
