@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valtronics_fast.addresses import AddressLimiter, TrustedProxies, client_address, rate_key
+from valtronics_fast.addresses import AddressLimiter, TrustedProxies, client_address, is_loopback, rate_key
 from valtronics_fast.units import Rate
 
 PROXIES = TrustedProxies(["10.0.0.0/8", "fd00::/8", "127.0.0.1"])
@@ -199,3 +199,21 @@ def test_limiter_matches_a_plain_token_bucket(count: int, takes: list[tuple[str,
             tokens[key] -= 1.0
         else:
             assert wait == pytest.approx((1.0 - tokens[key]) * 4.0)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("10.0.0.1", False),
+        ("::", False),
+        ("localhost.example", False),
+        ("", False),
+    ],
+)
+def test_loopback(host: str, *, expected: bool) -> None:
+    assert is_loopback(host) is expected

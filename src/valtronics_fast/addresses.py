@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from valtronics_fast.units import Rate
 
-__all__ = ["AddressLimiter", "TrustedProxies", "client_address", "rate_key"]
+__all__ = ["AddressLimiter", "TrustedProxies", "client_address", "is_loopback", "rate_key"]
 
 # A provider hands a household or a machine a whole /64, so one IPv6 address says nothing about the source.
 _IPV6_SOURCE_BITS: Final = 64
@@ -74,6 +74,14 @@ def rate_key(address: str) -> str:
         return address if parsed is None else str(parsed)
     host_bits = 128 - _IPV6_SOURCE_BITS
     return f"{IPv6Address(int(parsed) >> host_bits << host_bits)}/{_IPV6_SOURCE_BITS}"
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether an address, or a host to listen on, is this machine's alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class AddressLimiter:

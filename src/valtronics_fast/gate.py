@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from valtronics_fast._core.session import Session
-from valtronics_fast.addresses import AddressLimiter, rate_key
+from valtronics_fast.addresses import AddressLimiter, is_loopback, rate_key
 from valtronics_fast.refusals import Reason, Refusal
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class ServerGate:
         """Return why there is no room for a client of this address; None when there is."""
         if not self.open:
             return Refusal(Reason.SHUTTING_DOWN, retry_after=RETRY_WHEN_FULL)
-        if not (self._spare_loopback and _is_loopback(address)):
+        if not (self._spare_loopback and is_loopback(address)):
             wait = self._addresses.take(rate_key(address), time.monotonic())
             if wait:
                 return Refusal(Reason.ADDRESS_RATE, retry_after=wait)
@@ -84,10 +83,3 @@ class ServerGate:
         if self._connections and self._clients.active >= self._connections:
             return Refusal(Reason.SERVER_FULL, retry_after=RETRY_WHEN_FULL)
         return None
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False

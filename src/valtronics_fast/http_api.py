@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import logging
 import math
 import time
@@ -16,6 +15,7 @@ from aiohttp import web
 
 from valtronics_fast._core.scope import Grant
 from valtronics_fast._core.wire import ERROR_NAMES, Channel, ErrorCode
+from valtronics_fast.addresses import is_loopback
 from valtronics_fast.errors import AuthError
 from valtronics_fast.http_listener import HttpError, HttpListener, json_answer, read_body, send_continue
 from valtronics_fast.http_publish import BodyError, Intake
@@ -70,7 +70,7 @@ class HttpApi:
         self._health = health
         self._api_key = config.api_key.encode()
         self._api_key_grant = Grant("api-key", math.inf, publish=ALL_CHANNELS)
-        self._stats_open = not self._api_key and _is_loopback(config.host)
+        self._stats_open = not self._api_key and is_loopback(config.host)
         self._runner: web.ServerRunner | None = None
         self._routes: dict[str, dict[str, Handler]] = {
             "/": {"GET": self._get_index},
@@ -205,14 +205,6 @@ class HttpApi:
         except Exception as error:  # noqa: BLE001 - raised on, without its text
             fault = RuntimeError(f"verifying a token failed: {type(error).__name__}")
             raise fault.with_traceback(error.__traceback__) from None
-
-
-def _is_loopback(host: str) -> bool:
-    """Say whether only this machine reaches a listener on that host."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _unauthorised(request: web.BaseRequest, reason: str, code: ErrorCode, message: str) -> HttpError:
