@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from harness import needs_ipv6
 from services import free_port
-from valtronics_fast.listening import RECEIVE_BUFFER, listen
+from valtronics_fast.listening import ACCEPTED_A_TURN, RECEIVE_BUFFER, listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,8 +27,7 @@ def closing_all(sockets: Sequence[socket.socket]) -> Iterator[Sequence[socket.so
 
 async def test_a_free_port_is_picked_for_0() -> None:
     with closing_all(await listen("127.0.0.1", 0)) as sockets:
-        (sock,) = sockets
-        host, port = sock.getsockname()
+        ((host, port),) = {sock.getsockname() for sock in sockets}
         assert host == "127.0.0.1"
         assert port > 0
         socket.create_connection((host, port)).close()
@@ -43,6 +43,32 @@ async def test_what_one_client_can_send_at_once_is_bounded() -> None:
     with closing_all(await listen("127.0.0.1", 0)) as sockets:
         # The kernel doubles it, for its own needs; a connection inherits it from the socket that listens.
         assert sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * RECEIVE_BUFFER
+
+
+async def test_several_connections_are_accepted_in_one_turn() -> None:
+    loop = asyncio.get_running_loop()
+    accepted: list[asyncio.BaseTransport] = []
+
+    class Counter(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            accepted.append(transport)
+
+    with ExitStack() as clients:
+        servers = [await loop.create_server(Counter, sock=sock) for sock in await listen("127.0.0.1", 0)]
+        address = servers[0].sockets[0].getsockname()
+        await asyncio.sleep(0)
+        for _ in range(3 * ACCEPTED_A_TURN):
+            clients.enter_context(socket.create_connection(address))
+        turns = 0
+        while len(accepted) < 3 * ACCEPTED_A_TURN:
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns <= 3 + 3  # until the first is polled for, and until the last one's call_soon
+        for transport in accepted:
+            transport.abort()
+        for server in servers:
+            server.close()
+            await server.wait_closed()
 
 
 async def test_accepting_does_not_block_the_event_loop() -> None:

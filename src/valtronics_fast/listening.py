@@ -6,10 +6,17 @@ import asyncio
 import os
 import socket
 
-__all__ = ["BACKLOG", "listen"]
+__all__ = ["ACCEPTED_A_TURN", "BACKLOG", "listen"]
 
 BACKLOG = 1024
 """Connections that the kernel holds for us until we accept them: a storm of reconnecting clients."""
+
+ACCEPTED_A_TURN = 8
+"""Connections that are accepted from one listening socket in one turn of the event loop.
+
+libuv accepts one a turn for each handle that listens, which is too slow for a storm of reconnecting clients where
+turns are long; so a socket listens through that many duplicates of its descriptor.
+"""
 
 RECEIVE_BUFFER = 32 * 1024
 """Bytes that the kernel takes from a client that we have not read yet.
@@ -20,7 +27,7 @@ client that floods us holds up the others (about 6 ms).
 
 
 async def listen(host: str, port: int) -> list[socket.socket]:
-    """Return a listening socket for each address of a host, all on one port.
+    """Return listening sockets for each address of a host, ACCEPTED_A_TURN for each, all on one port.
 
     Args:
         host: a name or an address.
@@ -48,6 +55,7 @@ async def listen(host: str, port: int) -> list[socket.socket]:
                 raise OSError(error.errno, text) from None
             sock.setblocking(False)
             sock.listen(BACKLOG)
+            sockets.extend(sock.dup() for _ in range(ACCEPTED_A_TURN - 1))
     except BaseException:
         for sock in sockets:
             sock.close()
