@@ -25,7 +25,7 @@ LAYERS = {
     "frames": {"buffer", "wire"},
     "commands": {"scope", "wire"},
     "publication": {"clock", "scope", "wire"},
-    "encode": {"buffer", "publication", "wire"},
+    "encode": {"bitset", "publication", "wire"},
     "index": {"bitset", "publication", "types", "wire"},
     "outbox": {"buffer", "types"},
     "hub": {"bitset", "encode", "index", "outbox", "publication", "types", "wheel", "wire"},

@@ -24,11 +24,14 @@ cdef class Publication:
         readonly int channel
         readonly object device          # canonical id; None: no device (a platform-wide alert, the system)
         object device_as_given          # what the message shows (protocol.md, section 3)
-        # Values: parallel lists, `count` long; `pieces` holds b'"name":{...}', None until first asked for.
+        # Values: parallel lists, `count` long; `pieces` holds b'"name":{...}', None until first asked for. `head` and
+        # `tail` are what stands around the pieces that a projection takes, None likewise.
         readonly Py_ssize_t count
         list names
         list values
         list pieces
+        bytes head
+        bytes tail
         object timestamp                # system: of the whole message
         # Events: the document, and what its filters look at (alerts: severity, type; devices: status).
         dict document
@@ -36,6 +39,8 @@ cdef class Publication:
         readonly str second
 
     cdef bytes piece(self, Py_ssize_t i)
+    cdef object envelop(self)
 
 
+cdef bytes serialised(object value)
 cdef Publication publication_of(object message)

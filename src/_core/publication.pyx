@@ -1,13 +1,18 @@
 """Data messages: what may be published, and its normal form (protocol.md, section 3)."""
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItem, PyDict_Next
 from cpython.object cimport PyObject
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DATA, PyUnicode_GET_LENGTH
+from libc.string cimport memchr, memcpy
 
 from .clock cimport iso_now
 from .scope cimport canonical_device
 from .wire cimport MAX_NAME_BYTES, Channel, ErrorCode
+
+cdef extern from "Python.h":
+    bint PyUnicode_IS_COMPACT_ASCII(object text) noexcept
 
 from collections.abc import Mapping as _Mapping
 from re import compile as _re_compile
@@ -20,6 +25,10 @@ from .wire import ErrorCode as _ErrorCode
 
 _WORD_ENDS = _re_compile(r"(?<=[a-z0-9])(?=[A-Z])|[\s_.-]+")
 
+cdef enum:
+    MAX_KEY_TEXTS = 4096            # with names of 64 bytes some 700 KiB
+
+cdef dict KEY_TEXTS = {}            # name of a metric -> b'"name":'
 cdef dict CHANNEL_OF_TYPE = {name: number for number, name in _MESSAGE_TYPES.items()}
 cdef dict NAME_OF_CHANNEL = _CHANNEL_NAMES
 cdef dict TYPE_OF_CHANNEL = _MESSAGE_TYPES
@@ -41,6 +50,36 @@ class PublicationError(ValueError):
         super().__init__(message)
 
 
+cdef bytes serialised(object value):
+    """Return a value as JSON; PublicationError when it can't be."""
+    try:
+        return dumps(value)
+    except TypeError as error:
+        raise PublicationError(ErrorCode.INVALID_MESSAGE, f"not JSON: {error}") from None
+
+
+cdef bytes joined(bytes first, bytes second):
+    """Return the two in one piece, without asking what they are."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(first)
+    cdef bytes text = PyBytes_FromStringAndSize(NULL, size + PyBytes_GET_SIZE(second))
+    memcpy(PyBytes_AS_STRING(text), PyBytes_AS_STRING(first), size)
+    memcpy(PyBytes_AS_STRING(text) + size, PyBytes_AS_STRING(second), PyBytes_GET_SIZE(second))
+    return text
+
+
+cdef bytes key_text(str name):
+    """Return b'"name":', from the table of the names that publications have lately had."""
+    cdef PyObject *known = PyDict_GetItem(KEY_TEXTS, name)
+    cdef bytes text
+    if known != NULL:
+        return <bytes>known
+    text = serialised(name) + b":"
+    if len(KEY_TEXTS) >= MAX_KEY_TEXTS:
+        KEY_TEXTS.clear()
+    KEY_TEXTS[name] = text
+    return text
+
+
 cdef inline object fail(str text):
     """Raise for a message of the wrong form."""
     raise PublicationError(ErrorCode.INVALID_MESSAGE, text)
@@ -51,6 +90,9 @@ cdef inline bint is_name(object value) noexcept:
     cdef Py_ssize_t size = 0
     if type(value) is not str:
         return False
+    if PyUnicode_IS_COMPACT_ASCII(value):
+        size = PyUnicode_GET_LENGTH(value)
+        return 0 < size <= MAX_NAME_BYTES and memchr(PyUnicode_DATA(value), 0, size) == NULL
     try:
         PyUnicode_AsUTF8AndSize(value, &size)
     except UnicodeEncodeError:
@@ -199,13 +241,19 @@ cdef class Publication:
         """Return b'"name":value' of the i-th metric, serialised at the first call."""
         cdef bytes text = <bytes>self.pieces[i]
         if text is None:
-            try:
-                text = dumps({self.names[i]: self.values[i]})
-            except TypeError as error:
-                raise PublicationError(ErrorCode.INVALID_MESSAGE, f"not JSON: {error}") from None
-            text = text[1:len(text) - 1]
+            text = joined(key_text(self.names[i]), serialised(self.values[i]))
             self.pieces[i] = text
         return text
+
+    cdef object envelop(self):
+        """Set `head` and `tail`: the fields around the metrics, in their documented order."""
+        if self.channel == Channel.TELEMETRY:
+            self.head = joined(joined(b'{"type":"telemetry_update","channel":"telemetry","device_id":',
+                                      serialised(self.device_as_given)), b',"telemetry":{')
+            self.tail = b"}}"
+        else:
+            self.head = b'{"type":"system_status_update","channel":"system","metrics":{'
+            self.tail = joined(joined(b'},"timestamp":', serialised(self.timestamp)), b"}")
 
 
 def channel_of(message):
