@@ -291,3 +291,18 @@ async def test_without_its_broker_it_serves_and_says_what_is_missing() -> None:
         async with site.client("/ws/telemetry") as client:
             assert site.server.publish(TELEMETRY) == 1
             assert await client.receive() == TELEMETRY
+
+
+async def test_data_is_gathered_for_the_flush_interval() -> None:
+    async with (
+        running(server={"flush_interval": 1}) as site,
+        site.client("/ws/telemetry") as client,
+    ):
+        turn = site.server._hub.turn
+        before = turn.writes
+        for value in range(5):
+            site.server.publish(telemetry(1, temperature=value))
+            await asyncio.sleep(0)  # a turn of its own
+        received = [(await client.receive())["telemetry"]["temperature"]["value"] for _ in range(5)]
+        assert received == [0, 1, 2, 3, 4]
+        assert turn.writes - before == 1

@@ -19,6 +19,7 @@ cimport cython
 
 cdef enum:
     SEARCHED_VARIANTS = 16          # projections of one publication that are looked through before a table is used
+    RUN = 16                        # connections whose queues are fetched from memory side by side
 
 
 cdef struct ChannelCounters:

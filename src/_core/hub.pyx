@@ -12,7 +12,7 @@ from .encode cimport frame_of_publication, payload_size
 from .index cimport Filter, Index, Posting, Probe
 from .outbox cimport OutQueue, Outbox, Turn, queue_push
 from .publication cimport MetricMask, Publication, publication_of
-from .types cimport NoResult, slot_t
+from .types cimport NoResult, slot_t, vfast_prefetch
 from .wheel cimport TimerWheel
 from .wire cimport ErrorCode
 
@@ -27,15 +27,18 @@ cdef class Hub:
     Args:
         schedule: called with a function that must run at the end of this turn of the event loop (call_soon).
         now: monotonic seconds.
+        delay: called with a function that must run later, at the end of an interval in which data is gathered; None:
+            data goes out with the turn.
         tick: resolution of the connections' timers, in seconds.
         names: distinct names of metrics, severities, types and statuses that subscriptions may use at a time.
         max_payload: bytes of an encoded publication; 0: no bound.
     """
 
-    def __init__(self, schedule, double now, *, double tick=0.05, Py_ssize_t names=65536, Py_ssize_t max_payload=0):
+    def __init__(self, schedule, double now, *, delay=None, double tick=0.05, Py_ssize_t names=65536,
+                 Py_ssize_t max_payload=0):
         self.index = Index(names)
         self.wheel = TimerWheel(tick, now)
-        self.turn = Turn(schedule)
+        self.turn = Turn(schedule, delay)
         self._outboxes = []
         self._free = []
         self._frames = []
@@ -142,31 +145,40 @@ cdef class Hub:
         cdef SlotCursor cursor
         cdef slot_t slot = 0
         cdef OutQueue *queue
+        cdef OutQueue *run[RUN]
+        cdef int i, count = 1
         slotset_start(plan.slots, &cursor)
-        while slotset_next(plan.slots, &cursor, &slot):
-            if mark:
-                self._marks[slot] = self._publication
-            elif skip and self._marks[slot] == self._publication:
-                continue
-            reached += 1
-            queue = self._queues[slot]
-            if queue.shut or queue.overflowed:
-                continue
-            queued += 1
-            queue.messages_out += 1
-            queue_push(queue, plan.frame, size, 0)
-            if queue.limit and queue.bytes > queue.limit:
-                # Much in one turn is no sign of a slow reader: the kernel is asked first.
-                if not queue.blocked:
-                    (<Outbox>queue.owner).flush()
-                if queue.bytes <= queue.limit:
+        while count:
+            # The queues of a run of slots are fetched from memory side by side, not one after the other.
+            count = 0
+            while count < RUN and slotset_next(plan.slots, &cursor, &slot):
+                if mark:
+                    self._marks[slot] = self._publication
+                elif skip and self._marks[slot] == self._publication:
                     continue
-                queue.overflowed = True
-            elif queue.blocked:
-                continue
-            if not queue.dirty:
-                queue.dirty = True
-                self.turn.add(<Outbox>queue.owner)
+                run[count] = self._queues[slot]
+                vfast_prefetch(run[count])
+                count += 1
+            for i in range(count):
+                vfast_prefetch(run[i].entries + run[i].tail)
+            reached += count
+            for i in range(count):
+                queue = run[i]
+                if queue.shut or queue.overflowed:
+                    continue
+                queued += 1
+                queue.messages_out += 1
+                queue_push(queue, plan.frame, size, 0)
+                if queue.limit and queue.bytes > queue.limit:
+                    # Much in one turn is no sign of a slow reader: the kernel is asked first.
+                    if not queue.blocked:
+                        (<Outbox>queue.owner).flush()
+                    if queue.bytes <= queue.limit:
+                        continue
+                    queue.overflowed = True
+                elif queue.blocked:
+                    continue
+                self.turn.add_data(queue)
         self.counters[channel].deliveries += queued
         self.counters[channel].bytes += queued * size
         return reached * plan.terms

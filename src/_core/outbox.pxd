@@ -32,9 +32,10 @@ cdef struct OutQueue:
     uint32_t head
     uint32_t tail
     uint32_t capacity
-    # dirty: in the turn's list. blocked: the transport holds bytes. shut: takes nothing more. overflowed: the
-    # bound on `bytes` was crossed, the flush will say so.
+    # dirty, delayed: in these lists of the turn. blocked: the transport holds bytes. shut: takes nothing more.
+    # overflowed: the bound on `bytes` was crossed, the flush will say so.
     uint8_t dirty
+    uint8_t delayed
     uint8_t blocked
     uint8_t shut
     uint8_t overflowed
@@ -66,12 +67,14 @@ cdef inline NoResult queue_push(OutQueue *queue, PyObject *frame, Py_ssize_t siz
     return NoResult.OK
 
 
-# Connections with something to write at the end of this turn.
+# Connections with something to write: at the end of this turn, or data only and a little later (flush_interval).
 @cython.final
 cdef class Turn:
     cdef:
         object _schedule                # called with flush, once a turn
+        object _delay                   # called with flush_delayed, once an interval; None: data goes out each turn
         list _dirty
+        list _delayed
         bint _scheduled
         # The frames of the last connection that was flushed and their bytes in one piece, made when a second
         # connection has the same ones: connections that share the whole turn share one buffer.
@@ -83,6 +86,8 @@ cdef class Turn:
         readonly uint64_t refused       # writes that the kernel did not take whole
 
     cdef NoResult add(self, Outbox outbox) except NoResult.EXC
+    cdef NoResult add_data(self, OutQueue *queue) except NoResult.EXC
+    cdef NoResult write(self, list outboxes, bint delayed) except NoResult.EXC
     cdef bint shares_run(self, OutQueue *queue) except -1
     cdef NoResult join_run(self) except NoResult.EXC
 

@@ -11,3 +11,10 @@ cdef enum NoResult:
 
 # Number of a connection in the hub's tables; handed out densely and used again after a disconnect.
 ctypedef uint32_t slot_t
+
+
+cdef extern from *:
+    """
+    #define vfast_prefetch(address) __builtin_prefetch(address)
+    """
+    void vfast_prefetch(const void *address) noexcept nogil     # any address: a wrong one is ignored

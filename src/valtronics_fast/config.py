@@ -64,6 +64,14 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     close_timeout: Annotated[
         Duration, setting("Time for the peer of a closed connection to go.", zero="it is cut off at once")
     ] = 2.0
+    flush_interval: Annotated[
+        Duration,
+        setting(
+            "Data for a connection is gathered for so long and then leaves in one write: less CPU, more latency. "
+            "Answers do not wait.",
+            zero="each turn of the event loop",
+        ),
+    ] = 0.0
 
 
 class HttpConfig(Section, frozen=True, kw_only=True):

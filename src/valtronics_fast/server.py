@@ -7,6 +7,7 @@ import logging
 import math
 import ssl
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from valtronics_fast._core.hub import Hub
@@ -100,7 +101,12 @@ class Server:
         self._started = True
         loop = asyncio.get_running_loop()
         config = self.config
-        self._hub = Hub(loop.call_soon, time.monotonic(), max_payload=config.limits.publication_size)
+        self._hub = Hub(
+            loop.call_soon,
+            time.monotonic(),
+            delay=partial(loop.call_later, config.server.flush_interval) if config.server.flush_interval else None,
+            max_payload=config.limits.publication_size,
+        )
         self._clients = Clients(config, self._hub, self._authenticator, self._statistics, self.publish)
         self._gate = ServerGate(config, self._clients)
         self._reception = Reception(

@@ -106,6 +106,7 @@ class Server:
     Args:
         names: bound on the index's names.
         clock: let the connections' timers run; without it the test calls `hub.advance`.
+        delay: takes the function that writes delayed data, for the test to call; None: data goes out each turn.
         send_buffer: SO_SNDBUF of the connections, in bytes; 0: the system's.
         tls: contexts of the server and of its clients; None: no TLS.
         limits: what differs from LIMITS.
@@ -116,6 +117,7 @@ class Server:
         *,
         names: int = 65536,
         clock: bool = True,
+        delay: Callable[[Callable[[], None]], object] | None = None,
         send_buffer: int = 0,
         tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None,
         **limits: float,
@@ -125,6 +127,7 @@ class Server:
         self.clients: list[Client] = []
         self._names = names
         self._clock = clock
+        self._delay = delay
         self._send_buffer = send_buffer
         self._tls = tls
         self._tokens = 0
@@ -135,7 +138,7 @@ class Server:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, uvloop.Loop)  # the outbox relies on how its transports pause and resume
         loop.set_exception_handler(lambda _, context: self.unhandled.append(context))
-        self.hub = Hub(loop.call_soon, time.monotonic(), tick=0.01, names=self._names)
+        self.hub = Hub(loop.call_soon, time.monotonic(), delay=self._delay, tick=0.01, names=self._names)
         self.host = Host(self.hub)
         listener = socket.socket()
         if self._send_buffer:

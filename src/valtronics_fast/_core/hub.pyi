@@ -18,6 +18,7 @@ class Hub:
         schedule: Callable[[Callable[[], None]], object],
         now: float,
         *,
+        delay: Callable[[Callable[[], None]], object] | None = None,
         tick: float = 0.05,
         names: int = 65536,
         max_payload: int = 0,
