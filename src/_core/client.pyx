@@ -19,6 +19,16 @@ cdef enum:
     MAX_FAILURES = 3                # internal errors that end a connection
 
 cdef dict NAME_OF_CHANNEL = _CHANNEL_NAMES
+cdef dict PLAIN_ERRORS = {}         # ErrorCode -> frame
+
+
+cdef bytes plain_error(int code):
+    """Return the frame of an error that says no more than its code does; there is one for each code."""
+    cdef bytes frame = PLAIN_ERRORS.get(code)
+    if frame is None:
+        frame = frame_of_json({"type": "error", "error": _ERROR_NAMES[code], "message": _ERROR_TEXTS[code]})
+        PLAIN_ERRORS[code] = frame
+    return frame
 
 
 cdef class Client(Connection):
@@ -227,8 +237,12 @@ cdef class Client(Connection):
 
     cdef int fail(self, int code, object id, str text=None, int channel=-1, double retry_after=0) except -1:
         """Answer an error; return its code."""
-        cdef dict document = {"type": "error", "error": _ERROR_NAMES[code],
-                              "message": text if text is not None else _ERROR_TEXTS[code]}
+        cdef dict document
+        if id is None and text is None and channel < 0 and retry_after <= 0:
+            self.send(plain_error(code))
+            return code
+        document = {"type": "error", "error": _ERROR_NAMES[code],
+                    "message": text if text is not None else _ERROR_TEXTS[code]}
         if channel >= 0:
             document["channel"] = NAME_OF_CHANNEL[channel]
         if retry_after > 0:

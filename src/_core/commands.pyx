@@ -132,12 +132,30 @@ cdef void outline(const char *text, Py_ssize_t size, Outline *out, Py_ssize_t *i
         i += 1
 
 
+cdef inline bint may_be_json(const char *text, Py_ssize_t size) noexcept nogil:
+    """Say whether a text begins like a JSON value, and ends like one where it is an object.
+
+    What does not costs a client nothing to make, and it would cost us an exception to refuse.
+    """
+    cdef Py_ssize_t start = 0
+    while start < size and text[start] in b" \t\r\n":
+        start += 1
+    while start < size and text[size - 1] in b" \t\r\n":
+        size -= 1
+    if start == size or text[start] not in b'{["-0123456789tfn':
+        return False
+    return text[start] != c"{" or text[size - 1] == c"}"
+
+
 cdef dict decode(const char *text, Py_ssize_t size, int *error):
     """Return the JSON object, or None with INVALID_JSON or INVALID_MESSAGE in `error`.
 
     The nesting is bounded by the caller's look at the outline; of duplicate keys the last wins.
     """
     cdef object value
+    if not may_be_json(text, size):
+        error[0] = ErrorCode.INVALID_JSON
+        return None
     try:
         value = loads(PyBytes_FromStringAndSize(text, size))
     except JSONDecodeError:

@@ -18,11 +18,11 @@ libuv accepts one a turn for each handle that listens, which is too slow for a s
 turns are long; so a socket listens through that many duplicates of its descriptor.
 """
 
-RECEIVE_BUFFER = 32 * 1024
+RECEIVE_BUFFER = 16 * 1024
 """Bytes that the kernel takes from a client that we have not read yet.
 
 It bounds what one connection can make us work off in one turn of the event loop, and with that how long a
-client that floods us holds up the others (about 6 ms).
+client that floods us holds up the others (bench/fairness.py).
 """
 
 
