@@ -21,6 +21,7 @@ from valtronics_fast.handshake import Policy
 from valtronics_fast.http_api import HttpApi
 from valtronics_fast.listening import BACKLOG, listen
 from valtronics_fast.logging import fields
+from valtronics_fast.memory import CONNECTION, SUBSCRIPTION, Trimmer
 from valtronics_fast.origins import Origins
 from valtronics_fast.producers.mqtt import MqttProducer
 from valtronics_fast.producers.simulated import SimulatedFleet
@@ -69,6 +70,7 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._http: HttpApi | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._trimmer = Trimmer(lambda: self._clients.active * CONNECTION + self._hub.index.entries * SUBSCRIPTION)
         self._hub: Hub
         self._clients: Clients
         self._gate: ServerGate
@@ -136,6 +138,7 @@ class Server:
             raise
         self.http_port = self._http.port
         self._tick()
+        self._trimmer.start()
         self._producers = self._make_producers()
         for producer in self._producers:
             await producer.start(self.publish)
@@ -202,6 +205,7 @@ class Server:
         await self._clients.close(CloseCode.CLOSE_GOING_AWAY, self.config.server.close_timeout + 1)
         if self._timer is not None:
             self._timer.cancel()
+        self._trimmer.stop()
         if self._http is not None:
             await self._http.stop()
         await self._backplane.stop()
