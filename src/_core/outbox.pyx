@@ -13,6 +13,8 @@ from picows.picows cimport MemoryBuffer, WSListener, WSTransport
 from .buffer cimport buffer_append, buffer_free
 from .types cimport NoResult, vfast_prefetch
 
+from types import SimpleNamespace as _SimpleNamespace
+
 cdef extern from "<sys/socket.h>" nogil:
     ctypedef unsigned int socklen_t
     struct iovec:
@@ -34,6 +36,8 @@ cdef enum:
     KEPT_CAPACITY = 64              # a queue that grew beyond is freed when it is empty
     MAX_SHARED_RUN = 1 << 18        # bytes
     TLS_BUFFER = 1 << 16            # bytes that the TLS transport may hold before the connection is blocked
+
+cdef object SETTLED = _SimpleNamespace(done=lambda: True)      # stands for a future that is done
 
 
 cdef NoResult queue_make_room(OutQueue *queue) except NoResult.EXC:
@@ -90,9 +94,8 @@ cdef class Turn:
 
     Args:
         schedule: called with `flush` when the first one is marked, e.g. the loop's call_soon.
-        delay: called with `flush_delayed` when the first one has data: what comes until it is run leaves each
-            connection in one write. Answers do not wait for it, and take the data along that was there before them.
-            None: data goes out with `flush`.
+        delay: called with `flush_delayed` when the first one has data, which then waits for that; answers do not wait,
+            and take the data along that was there before them. None: data goes out with `flush`.
     """
 
     def __init__(self, schedule, delay=None):
@@ -114,12 +117,10 @@ cdef class Turn:
 
     cdef NoResult add_data(self, OutQueue *queue) except NoResult.EXC:
         """Have a queue written to which data was added."""
-        if queue.dirty:
-            return NoResult.OK
-        if self._delay is None:
+        if not queue.dirty and self._delay is None:
             queue.dirty = True
             return self.add(<Outbox>queue.owner)
-        if not queue.delayed:
+        if not queue.dirty and not queue.delayed:
             queue.delayed = True
             self._delayed.append(<Outbox>queue.owner)
             if len(self._delayed) == 1:
@@ -129,8 +130,7 @@ cdef class Turn:
     cdef bint shares_run(self, OutQueue *queue) except -1:
         """Say whether `_run_bytes` is what the queue holds; if not, remember its frames for the next connection.
 
-        The bytes are put together when a second connection has the same frames, or when there are more of them
-        than one sendmsg() takes.
+        The bytes are joined when a second connection has the same frames, or when there are too many for one sendmsg().
         """
         cdef Py_ssize_t count = queue.tail - queue.head
         cdef Py_ssize_t i
@@ -214,11 +214,12 @@ cdef class Outbox(WSListener):
         """Start writing to a transport that has just finished its handshake."""
         self.transport = transport
         self._write = transport._tr_write
-        # What picows keeps of the handshake, and the buffer of the sending half that we do not use (it grows again for
-        # the CLOSE of a violation that picows finds): some 2.5 KiB a connection.
+        # What picows keeps of the handshake, a future that nobody waits for, and the buffer of the sending half that we do
+        # not use (it grows again for the CLOSE of a violation that picows finds): some 2.7 KiB a connection.
         transport.request = None
         transport.response = None
         transport.listener_proxy = None
+        transport.disconnected_future = SETTLED
         transport._write_buffer = MemoryBuffer.__new__(MemoryBuffer)
         # With a high-water mark of 0 the transport's pause and resume say exactly whether it holds bytes.
         # (A TLS transport would pause before the first byte: its mark is higher.)
@@ -369,7 +370,6 @@ cdef class Outbox(WSListener):
         return self.pass_answers()
 
     cdef void discard(self) noexcept:
-        """Let go of everything that waits."""
         queue_clear(&self.queue)
 
     cpdef pause_writing(self):
