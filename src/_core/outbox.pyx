@@ -214,8 +214,8 @@ cdef class Outbox(WSListener):
         """Start writing to a transport that has just finished its handshake."""
         self.transport = transport
         self._write = transport._tr_write
-        # What picows keeps of the handshake, a future that nobody waits for, and the buffer of the sending half that we do
-        # not use (it grows again for the CLOSE of a violation that picows finds): some 2.7 KiB a connection.
+        # What picows keeps of the handshake, a future that nobody waits for, and the buffer of the sending half that we
+        # do not use (it grows again for the CLOSE of a violation that picows finds): some 2.7 KiB a connection.
         transport.request = None
         transport.response = None
         transport.listener_proxy = None
