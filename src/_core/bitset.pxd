@@ -12,6 +12,8 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from .types cimport slot_t
 
+cimport cython
+
 
 cdef enum:
     INLINE_SLOTS = 2
@@ -87,3 +89,9 @@ cdef bint slotset_discard(SlotSet *set, slot_t slot) noexcept
 cdef bint slotset_has(const SlotSet *set, slot_t slot) noexcept
 cdef void slotset_clear(SlotSet *set) noexcept
 cdef Py_ssize_t slotset_bytes(const SlotSet *set) noexcept
+
+
+# For tests and benchmarks.
+@cython.final
+cdef class Slots:
+    cdef SlotSet _set

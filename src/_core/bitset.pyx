@@ -5,7 +5,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memmove, memset
 
-from .types cimport NoResult, slot_t
+from .types cimport NoResult, slot_t, vfast_invariant
 
 
 cdef inline uint32_t lower_bound(const slot_t *slots, uint32_t count, slot_t slot) noexcept nogil:
@@ -52,19 +52,22 @@ cdef NoResult sparse_reserve(SlotSet *set) except NoResult.EXC:
     return NoResult.OK
 
 
-cdef NoResult to_dense(SlotSet *set, uint64_t words) except NoResult.EXC:
-    """Turn a sparse set into a dense one of `words` words, which must reach its last slot."""
+cdef void to_dense(SlotSet *set, uint64_t words) noexcept:
+    """Turn a sparse set into a dense one of `words` words, which must reach its last slot.
+
+    It stays sparse when there is no memory, which is as right.
+    """
     cdef uint64_t *bits = <uint64_t *>calloc(words, sizeof(uint64_t))
     cdef slot_t *slots = set.storage.slots
     cdef uint32_t i
     if bits == NULL:
-        raise MemoryError
+        return
     for i in range(set.count):
         bits[slots[i] >> 6] |= (<uint64_t>1) << (slots[i] & 63)
+    vfast_invariant((slots[set.count - 1] >> 6) < words)
     free(slots)
     set.storage.words = bits
     set.size = <uint32_t>((words << 2) | SHAPE_DENSE)
-    return NoResult.OK
 
 
 cdef void to_sparse(SlotSet *set) noexcept:
@@ -78,8 +81,10 @@ cdef void to_sparse(SlotSet *set) noexcept:
         return
     slotset_start(set, &cursor)
     while slotset_next(set, &cursor, &slot):
+        vfast_invariant(i < set.count)
         slots[i] = slot
         i += 1
+    vfast_invariant(i == set.count)
     free(set.storage.words)
     set.storage.slots = slots
     set.size = (capacity << 2) | SHAPE_SPARSE
@@ -103,6 +108,7 @@ cdef int dense_add(SlotSet *set, slot_t slot) except -1:
         return 0
     set.storage.words[slot >> 6] |= bit
     set.count += 1
+    vfast_invariant(set.count <= (set.size >> 2) * <uint64_t>64)
     return 1
 
 
@@ -124,6 +130,10 @@ cdef int slotset_add(SlotSet *set, slot_t slot) except -1:
     memmove(slots + at + 1, slots + at, (set.count - at) * sizeof(slot_t))
     slots[at] = slot
     set.count += 1
+    if at > 0:
+        vfast_invariant(slots[at - 1] < slot)
+    if at + 1 < set.count:
+        vfast_invariant(slot < slots[at + 1])
     # 4 bytes a slot against one bit a slot number: beyond one slot in 32 the bits are smaller.
     if set.count >= MIN_DENSE and <uint64_t>set.count * 32 > slots[set.count - 1]:
         to_dense(set, (slots[set.count - 1] >> 6) + 1)
@@ -140,6 +150,7 @@ cdef bint slotset_discard(SlotSet *set, slot_t slot) noexcept:
         bit = (<uint64_t>1) << (slot & 63)
         if (slot >> 6) >= (set.size >> 2) or not set.storage.words[slot >> 6] & bit:
             return False
+        vfast_invariant(set.count >= MIN_DENSE // 2)
         set.storage.words[slot >> 6] &= ~bit
         set.count -= 1
         if too_thin(set.count, set.size >> 2):
@@ -193,7 +204,6 @@ cdef Py_ssize_t slotset_bytes(const SlotSet *set) noexcept:
 @cython.final
 cdef class Slots:
     """The C set as a Python object, for tests and benchmarks."""
-    cdef SlotSet _set
 
     def __dealloc__(self):
         slotset_clear(&self._set)

@@ -1,4 +1,5 @@
 """Token buckets: a rate with a burst. A value type; time is an argument, in monotonic seconds."""
+from .types cimport vfast_invariant
 
 
 cdef struct TokenBucket:
@@ -19,6 +20,8 @@ cdef inline bint bucket_take(TokenBucket *bucket, double rate, double burst, dou
     if now > bucket.updated:
         bucket.tokens = min(burst, bucket.tokens + (now - bucket.updated) * rate)
         bucket.updated = now
+        vfast_invariant(bucket.tokens <= burst)
+    vfast_invariant(bucket.tokens >= 0)
     if bucket.tokens < 1:
         return False
     bucket.tokens -= 1

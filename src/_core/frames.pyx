@@ -6,6 +6,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from .buffer cimport buffer_append, buffer_free
+from .types cimport vfast_invariant
 from .wire cimport CloseCode, Opcode
 
 
@@ -30,6 +31,7 @@ cdef bint utf8_feed(Utf8State *state, const char *data, Py_ssize_t size) noexcep
                 return True
         byte = bytes[i]
         i += 1
+        vfast_invariant(state.pending <= 3)
         if state.pending:
             if byte < state.low or byte > state.high:
                 return False
@@ -107,6 +109,9 @@ cdef int assemble(Assembler *self, uint8_t opcode, bint fin, bint reserved,
     if self.max_size and self.data.size + size > self.max_size:
         return -CloseCode.CLOSE_TOO_BIG
     if first:
+        vfast_invariant(self.fragments == 0)
+        vfast_invariant(self.utf8.pending == 0)
+        vfast_invariant(self.data.size == 0)
         self.opcode = opcode
     self.fragments += 1
     if self.max_fragments and self.fragments > self.max_fragments:

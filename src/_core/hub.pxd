@@ -8,8 +8,9 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from .bitset cimport SlotSet
 from .index cimport Index, Posting, Probe
-from .outbox cimport OutQueue, Outbox, Turn
+from .outbox cimport Outbox, Turn
 from .publication cimport MetricMask, Publication
+from .queue cimport OutQueue
 from .types cimport NoResult, slot_t
 from .wheel cimport TimerWheel
 from .wire cimport CHANNEL_COUNT
@@ -51,6 +52,7 @@ cdef class Hub:
         uint64_t *_marks                # publication that has reached the slot already (see Posting.shadowed)
         Py_ssize_t _capacity
         uint64_t _publication
+        bint _publishing                # below is the publication at hand: there is one at a time
         # The frames of the publication at hand by projection.
         MetricMask _masks[SEARCHED_VARIANTS]
         list _frames

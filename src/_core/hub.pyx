@@ -10,9 +10,10 @@ from libc.string cimport memcmp, memset
 from .bitset cimport SlotCursor, slotset_next, slotset_start
 from .encode cimport frame_of_publication, payload_size
 from .index cimport Filter, Index, Posting, Probe
-from .outbox cimport OutQueue, Outbox, Turn, queue_push
+from .outbox cimport Outbox, Turn
 from .publication cimport MetricMask, Publication, publication_of
-from .types cimport NoResult, slot_t, vfast_prefetch
+from .queue cimport OutQueue, queue_push
+from .types cimport NoResult, slot_t, vfast_invariant, vfast_prefetch
 from .wheel cimport TimerWheel
 from .wire cimport ErrorCode
 
@@ -76,6 +77,7 @@ cdef class Hub:
             if slot >= self._capacity:
                 self.reserve(<Py_ssize_t>slot + 1)
             self._outboxes.append(outbox)
+        vfast_invariant(outbox.queue.head == outbox.queue.tail)
         self._queues[slot] = &outbox.queue
         outbox.turn = self.turn
         self.attached += 1
@@ -83,6 +85,9 @@ cdef class Hub:
 
     cdef NoResult detach(self, slot_t slot) except NoResult.EXC:
         """Take a connection's slot back; its subscriptions must be gone."""
+        vfast_invariant(self._queues[slot] != NULL)
+        vfast_invariant(self._queues[slot].shut)
+        vfast_invariant(self._queues[slot].head == self._queues[slot].tail)
         self.wheel.clear_timer(slot)
         self._queues[slot] = NULL
         self._outboxes[slot] = None
@@ -156,6 +161,8 @@ cdef class Hub:
                     self._marks[slot] = self._publication
                 elif skip and self._marks[slot] == self._publication:
                     continue
+                vfast_invariant(slot < <size_t>self._capacity)
+                vfast_invariant(self._queues[slot] != NULL)
                 run[count] = self._queues[slot]
                 vfast_prefetch(run[count])
                 count += 1
@@ -191,10 +198,14 @@ cdef class Hub:
         cdef Py_ssize_t i, at_device
         cdef Posting posting = None
         cdef int channel = publication.channel
-        self.index.prepare(publication, &probe)
-        self._publication += 1
-        self._planned = 0
+        # Its tables are in use: what a value's own Python code or `schedule` calls must not change them.
+        if self._publishing:
+            raise RuntimeError("publish() within publish()")
+        self._publishing = True
         try:
+            self.index.prepare(publication, &probe)
+            self._publication += 1
+            self._planned = 0
             if publication.device is not None:
                 posting = self.index.find(channel, publication.device)
             if posting is not None:
@@ -205,6 +216,7 @@ cdef class Hub:
             for i in range(self._planned):
                 matched += self.deliver(&self._plans[i], channel, shadowed and i < at_device, shadowed)
         finally:
+            self._publishing = False
             self._frames.clear()
             self._more_frames.clear()
         self.counters[channel].publications += 1

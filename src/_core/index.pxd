@@ -17,25 +17,11 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
 from .bitset cimport SlotSet
+from .names cimport Names
 from .publication cimport MetricMask, Publication
 from .types cimport NoResult, slot_t
 
 cimport cython
-
-
-@cython.final
-cdef class Names:
-    """Interned names with small numbers, counted by their users."""
-    cdef:
-        readonly Py_ssize_t limit
-        dict _numbers                   # name -> number
-        list _names                     # number -> name, None: free
-        list _users                     # number -> count
-        list _free
-
-    cdef Py_ssize_t acquire(self, str name) except -2
-    cdef NoResult release(self, Py_ssize_t number) except NoResult.EXC
-    cdef Py_ssize_t find(self, str name) noexcept
 
 
 # One subscription's conditions apart from devices. Immutable.

@@ -5,89 +5,15 @@ from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, realloc
 from libc.string cimport memmove, memset
 
 from .bitset cimport slotset_add, slotset_bytes, slotset_clear, slotset_discard
+from .names cimport Names, find_name
 from .publication cimport MetricMask, Publication
-from .types cimport NoResult, slot_t
+from .types cimport NoResult, slot_t, vfast_invariant
 
 from .wire import CHANNEL_NAMES as _CHANNEL_NAMES
-
-
-class TooManyNamesError(Exception):
-    """The bound on interned names is reached."""
-
-
-@cython.final
-cdef class Names:
-    """Interned names.
-
-    Args:
-        limit: distinct names at a time.
-    """
-
-    def __cinit__(self, Py_ssize_t limit=65536):
-        self.limit = limit
-        self._numbers = {}
-        self._names = []
-        self._users = []
-        self._free = []
-
-    cdef Py_ssize_t acquire(self, str name) except -2:
-        """Return the name's number, counting one more user; TooManyNamesError at the bound."""
-        cdef Py_ssize_t number = self.find(name)
-        if number >= 0:
-            self._users[number] += 1
-            return number
-        if len(self._numbers) >= self.limit:
-            raise TooManyNamesError
-        if self._free:
-            number = self._free.pop()
-            self._names[number] = name
-            self._users[number] = 1
-        else:
-            number = len(self._names)
-            self._names.append(name)
-            self._users.append(1)
-        self._numbers[name] = number
-        return number
-
-    cdef NoResult release(self, Py_ssize_t number) except NoResult.EXC:
-        """Count one user less; the last one takes the name with it."""
-        self._users[number] -= 1
-        if self._users[number] == 0:
-            del self._numbers[self._names[number]]
-            self._names[number] = None
-            self._free.append(number)
-        return NoResult.OK
-
-    cdef Py_ssize_t find(self, str name) noexcept:
-        """Return the name's number, or -1."""
-        cdef PyObject *number = PyDict_GetItem(self._numbers, name)
-        return -1 if number == NULL else <Py_ssize_t><object>number
-
-    def __len__(self):
-        return len(self._numbers)
-
-
-cdef uint32_t *numbers_of(Names names, tuple values) except? NULL:
-    """Return the interned numbers of names in an array of the caller's; all or none are acquired."""
-    cdef Py_ssize_t done = 0
-    cdef uint32_t *numbers = <uint32_t *>malloc(len(values) * sizeof(uint32_t))
-    if numbers == NULL:
-        raise MemoryError
-    try:
-        for name in values:
-            numbers[done] = <uint32_t>names.acquire(name)
-            done += 1
-    except BaseException:
-        while done:
-            done -= 1
-            names.release(numbers[done])
-        free(numbers)
-        raise
-    return numbers
 
 
 @cython.final
@@ -129,6 +55,7 @@ cdef class Posting:
     cdef NoResult add(self, Filter filter, slot_t slot) except NoResult.EXC:
         cdef uint32_t at = self.position(filter)
         cdef uint32_t capacity
+        cdef int added
         cdef Group *groups
         if at == self.count or self.groups[at].filter != <PyObject *>filter:
             if self.count == self.capacity:
@@ -143,15 +70,19 @@ cdef class Posting:
             self.groups[at].filter = <PyObject *>filter
             Py_INCREF(filter)
             self.count += 1
-        slotset_add(&self.groups[at].slots, slot)
+        added = slotset_add(&self.groups[at].slots, slot)
+        vfast_invariant(added == 1)
         return NoResult.OK
 
     cdef NoResult remove(self, Filter filter, slot_t slot) except NoResult.EXC:
         cdef uint32_t at = self.position(filter)
+        cdef bint there = at < self.count and self.groups[at].filter == <PyObject *>filter
         cdef Group *groups
-        if at == self.count or self.groups[at].filter != <PyObject *>filter:
+        vfast_invariant(there)
+        if not there:
             return NoResult.OK
-        slotset_discard(&self.groups[at].slots, slot)
+        there = slotset_discard(&self.groups[at].slots, slot)
+        vfast_invariant(there)
         if self.groups[at].slots.count == 0:
             slotset_clear(&self.groups[at].slots)
             self.count -= 1
@@ -211,11 +142,11 @@ cdef class Index:
             term.key = key
             term.channel = channel
             if first is not None:
-                term.first = numbers_of(self.names, first)
+                term.first = self.names.acquire_all(first)
                 term.first_count = <uint32_t>len(first)
             if second is not None:
                 try:
-                    term.second = numbers_of(self.names, second)
+                    term.second = self.names.acquire_all(second)
                 except BaseException:
                     self.release_names(term)
                     raise
@@ -234,6 +165,7 @@ cdef class Index:
 
     cdef NoResult release_term(self, Term term) except NoResult.EXC:
         """Count one user less; the last one takes the term and its names with it."""
+        vfast_invariant(term.users > 0)
         term.users -= 1
         if term.users == 0:
             del self._terms[term.key]
@@ -274,6 +206,7 @@ cdef class Index:
     cdef NoResult release_filter(self, Filter filter) except NoResult.EXC:
         """Count one user less; the last one takes the filter with it."""
         cdef Term term
+        vfast_invariant(filter.users > 0)
         filter.users -= 1
         if filter.users == 0:
             del self._filters[filter.key]
@@ -294,17 +227,22 @@ cdef class Index:
     cdef NoResult remove(self, int channel, object device, Filter filter, slot_t slot) except NoResult.EXC:
         """Take back what add() did, with the same arguments."""
         cdef Posting posting = self.find_all(channel) if device is None else self.find(channel, device)
+        vfast_invariant(posting is not None)
         posting.remove(filter, slot)
         self.entries -= 1
+        vfast_invariant(self.entries >= 0)
         if posting.count == 0 and device is not None:
+            vfast_invariant(posting.shadowed == 0)
             del (<dict>self._devices[channel])[device]
         return NoResult.OK
 
     cdef NoResult shadow(self, int channel, object device, int by) except NoResult.EXC:
         """Count a slot at a device that stands under "all devices" too (by 1), or no longer does (by -1)."""
         cdef Posting posting = self.find(channel, device)
+        vfast_invariant(posting is not None)
         if posting is not None:
             posting.shadowed += by
+            vfast_invariant(posting.shadowed <= <uint64_t>self.entries)     # below zero it would be huge
         return NoResult.OK
 
     cdef NoResult reserve_positions(self) except NoResult.EXC:
@@ -338,14 +276,14 @@ cdef class Index:
         if not self.names._numbers:
             return NoResult.OK
         if publication.count == 0:
-            probe.first = <uint32_t>(self.names.find(publication.first) + 1)
+            probe.first = <uint32_t>(find_name(self.names, publication.first) + 1)
             if publication.second is not None:
-                probe.second = <uint32_t>(self.names.find(publication.second) + 1)
+                probe.second = <uint32_t>(find_name(self.names, publication.second) + 1)
             return NoResult.OK
         self.reserve_positions()
         self._probe += 1
         for i in range(publication.count):
-            number = self.names.find(<str>publication.names[i])
+            number = find_name(self.names, <str>publication.names[i])
             if number >= 0:
                 self._positions[number] = <uint32_t>i
                 self._stamps[number] = self._probe
@@ -363,6 +301,7 @@ cdef class Index:
             mask[0] = probe.all
             return True
         for i in range(term.first_count):
+            vfast_invariant(term.first[i] < <size_t>self._positions_size)
             if self._stamps != NULL and self._stamps[term.first[i]] == self._probe:
                 position = self._positions[term.first[i]]
                 mask.words[position >> 6] |= (<uint64_t>1) << (position & 63)

@@ -11,60 +11,14 @@
 While the transport holds anything the connection is blocked: data waits in the queue, where it can be counted
 and bounded. Answers, pongs and closes do not wait behind it, they go straight to the transport.
 """
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
-from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport uint64_t
 from picows.picows cimport WSListener, WSTransport
 
 from .buffer cimport ByteBuffer
+from .queue cimport OutQueue
 from .types cimport NoResult
 
 cimport cython
-
-
-cdef enum:
-    ANSWER = 1                      # tag in the low bit of an entry: not data, and not to wait behind any
-
-
-cdef struct OutQueue:
-    # entries[head:tail] wait: references to frames (bytes objects), which the queue owns, tagged or not.
-    uintptr_t *entries
-    uint32_t head
-    uint32_t tail
-    uint32_t capacity
-    # dirty, delayed: in these lists of the turn. blocked: the transport holds bytes. shut: takes nothing more.
-    # overflowed: the bound on `bytes` was crossed, the flush will say so.
-    uint8_t dirty
-    uint8_t delayed
-    uint8_t blocked
-    uint8_t shut
-    uint8_t overflowed
-    uint32_t answers                # tagged entries among those that wait
-    uint64_t bytes                  # of all that wait
-    uint64_t limit                  # bound on `bytes`; 0: none
-    uint64_t messages_out           # data messages and answers accepted for sending; no control frames
-    uint64_t bytes_out              # bytes of all frames, headers included
-    PyObject *owner                 # the Outbox (borrowed: it owns this struct)
-
-
-cdef NoResult queue_make_room(OutQueue *queue) except NoResult.EXC
-
-
-cdef inline PyObject *frame_at(const OutQueue *queue, uint32_t i) noexcept:
-    return <PyObject *>(queue.entries[i] & ~<uintptr_t>ANSWER)
-
-
-cdef inline NoResult queue_push(OutQueue *queue, PyObject *frame, Py_ssize_t size, uintptr_t tag) except NoResult.EXC:
-    """Append a frame (a bytes object of `size` bytes), tagged 0 or ANSWER; the caller looks at the flags first."""
-    if queue.tail == queue.capacity:
-        queue_make_room(queue)
-    queue.entries[queue.tail] = <uintptr_t>frame | tag
-    Py_INCREF(<object>frame)
-    queue.answers += <uint32_t>tag
-    queue.tail += 1
-    queue.bytes += size
-    queue.bytes_out += size
-    return NoResult.OK
 
 
 # Connections with something to write: at the end of this turn, or data only and a little later (flush_interval).
@@ -105,7 +59,7 @@ cdef class Outbox(WSListener):
     cdef NoResult open_outbox(self, WSTransport transport) except NoResult.EXC
     cdef NoResult send(self, bytes frame) except NoResult.EXC
     cdef NoResult mark(self) except NoResult.EXC
-    cdef Py_ssize_t send_some(self, bint first) except -2
+    cdef Py_ssize_t send_some(self, bint first, Py_ssize_t *offered) except -2
     cdef NoResult pass_answers(self) except NoResult.EXC
     cdef NoResult write_record(self) except NoResult.EXC
     cdef NoResult flush(self) except NoResult.EXC

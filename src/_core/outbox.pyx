@@ -5,13 +5,14 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport uint32_t, uintptr_t
-from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memmove, memset
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memcpy, memset
 from picows.picows cimport MemoryBuffer, WSListener, WSTransport
 
 from .buffer cimport buffer_append, buffer_free
-from .types cimport NoResult, vfast_prefetch
+from .queue cimport ANSWER, OutQueue, frame_at, queue_advance, queue_clear, queue_push
+from .types cimport NoResult, vfast_invariant, vfast_prefetch
 
 from types import SimpleNamespace as _SimpleNamespace
 
@@ -32,60 +33,10 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef enum:
     CONTROL = 8                     # bit of the opcode that CLOSE, PING and PONG have
     MAX_VECTORS = 64                # frames handed to one sendmsg()
-    FIRST_CAPACITY = 4
-    KEPT_CAPACITY = 64              # a queue that grew beyond is freed when it is empty
     MAX_SHARED_RUN = 1 << 18        # bytes
     TLS_BUFFER = 1 << 16            # bytes that the TLS transport may hold before the connection is blocked
 
 cdef object SETTLED = _SimpleNamespace(done=lambda: True)      # stands for a future that is done
-
-
-cdef NoResult queue_make_room(OutQueue *queue) except NoResult.EXC:
-    """Make room for one more frame: by moving to the front where that frees half, else by growing."""
-    cdef uint32_t count = queue.tail - queue.head
-    cdef uint32_t capacity
-    cdef uintptr_t *entries
-    if queue.head >= queue.capacity // 2 and queue.head:
-        memmove(queue.entries, queue.entries + queue.head, count * sizeof(uintptr_t))
-        queue.head = 0
-        queue.tail = count
-        return NoResult.OK
-    capacity = max(<uint32_t>FIRST_CAPACITY, queue.capacity * 2)
-    entries = <uintptr_t *>realloc(queue.entries, capacity * sizeof(uintptr_t))
-    if entries == NULL:
-        raise MemoryError
-    queue.entries = entries
-    queue.capacity = capacity
-    return NoResult.OK
-
-
-cdef void queue_clear(OutQueue *queue) noexcept:
-    """Let go of every frame; a large array too."""
-    while queue.head < queue.tail:
-        queue.head += 1
-        Py_DECREF(<object>frame_at(queue, queue.head - 1))
-    queue.head = queue.tail = queue.answers = 0
-    queue.bytes = 0
-    if queue.capacity > KEPT_CAPACITY:
-        free(queue.entries)
-        queue.entries = NULL
-        queue.capacity = 0
-
-
-cdef Py_ssize_t queue_advance(OutQueue *queue, Py_ssize_t sent) noexcept:
-    """Drop the frames that `sent` bytes cover; return how many bytes of the next one they reach into."""
-    cdef Py_ssize_t size
-    while queue.head < queue.tail:
-        size = PyBytes_GET_SIZE(<object>frame_at(queue, queue.head))
-        if sent < size:
-            return sent
-        sent -= size
-        queue.bytes -= size
-        queue.answers -= <uint32_t>(queue.entries[queue.head] & ANSWER)
-        queue.head += 1
-        Py_DECREF(<object>frame_at(queue, queue.head - 1))
-    queue_clear(queue)
-    return 0
 
 
 @cython.final
@@ -143,6 +94,7 @@ cdef class Turn:
             else:
                 if self._run_bytes.size == 0:
                     self.join_run()
+                vfast_invariant(<uint64_t>self._run_bytes.size == queue.bytes)
                 return True
         self._run = [<object>frame_at(queue, <uint32_t>(queue.head + i)) for i in range(count)]
         self._run_bytes.size = 0
@@ -187,8 +139,10 @@ cdef class Turn:
                 vfast_prefetch(&outbox.transport.is_close_frame_sent)
             outbox = <Outbox>outboxes[i]
             if delayed:
+                vfast_invariant(outbox.queue.delayed)
                 outbox.queue.delayed = False
             else:
+                vfast_invariant(outbox.queue.dirty)
                 outbox.queue.dirty = False
             try:
                 outbox.flush()
@@ -254,10 +208,11 @@ cdef class Outbox(WSListener):
         self._write(frame)
         return NoResult.OK
 
-    cdef Py_ssize_t send_some(self, bint first) except -2:
+    cdef Py_ssize_t send_some(self, bint first, Py_ssize_t *offered) except -2:
         """Offer the queue's next frames to the kernel; return the bytes it took, -1 when the socket is broken.
 
-        first: it is the flush's first look at the queue, which is then compared with the last connection's.
+        first: it is the flush's first look at the queue, which is then compared with the last connection's. offered:
+        how many bytes that were; not all, when there are more frames than one sendmsg() takes.
         """
         cdef OutQueue *queue = &self.queue
         cdef iovec vectors[MAX_VECTORS]
@@ -266,19 +221,24 @@ cdef class Outbox(WSListener):
         cdef Py_ssize_t sent
         self.turn.writes += 1
         if first and self.turn.shares_run(queue):
+            offered[0] = self.turn._run_bytes.size
             sent = socket_send(self.transport._socket, self.turn._run_bytes.data, self.turn._run_bytes.size,
                                MSG_DONTWAIT | MSG_NOSIGNAL)
         elif count == 1:
+            offered[0] = PyBytes_GET_SIZE(<object>frame_at(queue, queue.head))
             sent = socket_send(self.transport._socket, PyBytes_AS_STRING(<object>frame_at(queue, queue.head)),
                                PyBytes_GET_SIZE(<object>frame_at(queue, queue.head)), MSG_DONTWAIT | MSG_NOSIGNAL)
         else:
+            offered[0] = 0
             for i in range(count):
+                offered[0] += PyBytes_GET_SIZE(<object>frame_at(queue, queue.head + i))
                 vectors[i].iov_base = PyBytes_AS_STRING(<object>frame_at(queue, queue.head + i))
                 vectors[i].iov_len = PyBytes_GET_SIZE(<object>frame_at(queue, queue.head + i))
             memset(&message, 0, sizeof(message))
             message.msg_iov = vectors
             message.msg_iovlen = count
             sent = sendmsg(self.transport._socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+        vfast_invariant(sent <= offered[0])
         if sent >= 0:
             return sent
         return 0 if errno == EAGAIN or errno == EINTR else -1
@@ -289,7 +249,7 @@ cdef class Outbox(WSListener):
         Called at the end of a turn and when the transport has drained.
         """
         cdef OutQueue *queue = &self.queue
-        cdef Py_ssize_t sent, offset
+        cdef Py_ssize_t sent, offset, offered = 0
         cdef bytes frame
         cdef bint first = True
         # Nothing may follow a CLOSE (RFC 6455, 5.5.1), such as picows sends for violations that it finds itself.
@@ -303,7 +263,7 @@ cdef class Outbox(WSListener):
             if self.transport.is_secure:
                 self.write_record()
                 continue
-            sent = self.send_some(first)
+            sent = self.send_some(first, &offered)
             first = False
             if sent < 0:
                 queue_clear(queue)
@@ -311,11 +271,16 @@ cdef class Outbox(WSListener):
                 self.transport.underlying_transport.abort()
                 return NoResult.OK
             offset = queue_advance(queue, sent)
-            if queue.head < queue.tail:
+            if sent < offered:
                 self.turn.refused += 1
                 frame = <bytes>frame_at(queue, queue.head)
                 queue_advance(queue, PyBytes_GET_SIZE(frame))
                 self._write(frame[offset:] if offset else frame)
+                if self.transport.underlying_transport.is_closing():
+                    # It has failed on the rest of a frame (and said so, or is about to): nothing may follow the gap.
+                    queue_clear(queue)
+                    queue.shut = True
+                    return NoResult.OK
                 self.pass_answers()
         return NoResult.OK
 

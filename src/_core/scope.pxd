@@ -5,6 +5,7 @@ cimport cython
 
 
 cdef object canonical_device(object value)
+cdef bint is_canonical_device(object value) noexcept
 
 
 @cython.final

@@ -5,6 +5,8 @@ from cpython.long cimport PyLong_CheckExact
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport uint8_t
 
+from .types cimport VFAST_INVARIANTS, vfast_invariant
+
 cdef uint8_t ALL_CHANNELS = 0b1111
 
 cdef Py_ssize_t MAX_DEVICE_BYTES = 64
@@ -53,6 +55,12 @@ cdef object canonical_device(object value):
     return value
 
 
+cdef bint is_canonical_device(object value) noexcept:
+    """Say whether a device id is what tables are keyed with, for invariants: another form of it matches nothing."""
+    cdef object key = canonical_device(value)
+    return type(key) is type(value) and key == value
+
+
 def device_key(value):
     """Return the canonical form of a device id (protocol.md, section 3).
 
@@ -84,7 +92,12 @@ cdef class Grant:
         self.channels = channels
         self.publish = publish
         self.devices = devices
+        if VFAST_INVARIANTS and devices is not None:
+            for device in devices:
+                vfast_invariant(is_canonical_device(device))
 
     cdef bint allows_device(self, object device):
         """Say whether a device is in scope; `device` is canonical, or None for "no device at all"."""
+        if device is not None:
+            vfast_invariant(is_canonical_device(device))
         return self.devices is None or device in self.devices

@@ -13,7 +13,7 @@ from .subscriptions cimport SubscriptionTable
 from .types cimport NoResult
 from .wire cimport Channel, Command, ErrorCode
 
-from .index import TooManyNamesError
+from .names import TooManyNamesError
 from .publication import PublicationError
 from .publication import channel_of as data_channel
 from .wire import CHANNEL_NAMES as _CHANNEL_NAMES, CHANNELS as _CHANNELS, ERROR_NAMES as _ERROR_NAMES

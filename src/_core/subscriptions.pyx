@@ -4,8 +4,8 @@ cimport cython
 
 from .commands cimport Selection
 from .index cimport Filter
-from .scope cimport Grant
-from .types cimport NoResult
+from .scope cimport Grant, is_canonical_device
+from .types cimport NoResult, vfast_invariant
 from .wire cimport CHANNEL_COUNT, Channel
 
 
@@ -74,6 +74,7 @@ cdef class SubscriptionTable:
             touched.add(None)
             return NoResult.OK
         for device in devices:
+            vfast_invariant(is_canonical_device(device))
             coverage = table.by_device.get(device)
             if coverage is None:
                 coverage = table.by_device[device] = Coverage.__new__(Coverage)
@@ -123,6 +124,7 @@ cdef class SubscriptionTable:
                 self.index.remove(channel, device, old, self.slot)
             self.index.release_filter(old)
         coverage.posted = new
+        vfast_invariant((coverage.posted is None) == (coverage.subscriptions is None))
         if new is None:
             del table.by_device[device]
         elif old is not new:
@@ -172,6 +174,8 @@ cdef class SubscriptionTable:
         self.count -= 1
         if subscription.asked is not None:
             self.devices -= len(subscription.asked)
+        vfast_invariant(self.count >= 0)
+        vfast_invariant(self.devices >= 0)
         return NoResult.OK
 
     cdef Py_ssize_t cost_of(self, int channel, frozenset asked, Py_ssize_t *replaced) except -1:
@@ -221,6 +225,7 @@ cdef class SubscriptionTable:
         A subscription that is left without devices ends; those to all devices stay.
         """
         cdef Subscription subscription
+        cdef ChannelTable table
         cdef set touched = set()
         cdef list ended = []
         cdef bint found = False
@@ -244,7 +249,9 @@ cdef class SubscriptionTable:
         self.repost(channel, touched)
         for subscription in ended:
             self.index.release_term(subscription.term)
-        if not self.of(channel).subscriptions:
+        table = self.of(channel)
+        if not table.subscriptions:
+            vfast_invariant(table.posted is None)
             self._channels[channel] = None
         return found or len(ended) > 0
 

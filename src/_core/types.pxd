@@ -1,4 +1,4 @@
-"""Shared C types of the core: no Python object, no dependency."""
+"""Shared C types of the core, and its invariants: no Python object, no dependency."""
 from libc.stdint cimport uint32_t
 
 
@@ -18,3 +18,22 @@ cdef extern from *:
     #define vfast_prefetch(address) __builtin_prefetch(address)
     """
     void vfast_prefetch(const void *address) noexcept nogil     # any address: a wrong one is ignored
+
+
+# What must be true of a data structure, where a wrong state would be silent. A release compiles nothing for it; a
+# build with VFAST_INVARIANTS (make sanitize) says where it is broken and aborts. The condition has no effects and
+# raises nothing; it is one C expression: Cython would work out `and`, `or` and a < b < c before it, in every build.
+cdef extern from *:
+    """
+    #if VFAST_INVARIANTS
+    #include <stdio.h>
+    #include <stdlib.h>
+    #define vfast_invariant(condition) \\
+        ((condition) ? (void)0 \\
+                     : (fprintf(stderr, "%s:%d: invariant broken: %s\\n", __FILE__, __LINE__, #condition), abort()))
+    #else
+    #define vfast_invariant(condition) ((void)0)
+    #endif
+    """
+    bint VFAST_INVARIANTS           # 0 or 1: to guard what takes more than an expression
+    void vfast_invariant(bint condition) noexcept nogil

@@ -5,7 +5,7 @@ from libc.math cimport ceil
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, realloc
 
-from .types cimport NoResult, slot_t
+from .types cimport NoResult, slot_t, vfast_invariant
 
 
 cdef double MAX_TICKS = 9e18         # fits an int64; nothing lives so long
@@ -71,6 +71,7 @@ cdef class TimerWheel:
         self._previous[slot] = -1
         self._next[slot] = head
         if head >= 0:
+            vfast_invariant(self._previous[head] == -1)
             self._previous[head] = <int32_t>slot
         self._spokes[spoke] = <int32_t>slot
         self.armed += 1
@@ -84,13 +85,17 @@ cdef class TimerWheel:
         before = self._previous[slot]
         after = self._next[slot]
         if after >= 0:
+            vfast_invariant(self._previous[after] == <int32_t>slot)
             self._previous[after] = before
         if before >= 0:
+            vfast_invariant(self._next[before] == <int32_t>slot)
             self._next[before] = after
         else:
+            vfast_invariant(self._spokes[self._due[slot] & (SPOKES - 1)] == <int32_t>slot)
             self._spokes[self._due[slot] & (SPOKES - 1)] = after
         self._due[slot] = -1
         self.armed -= 1
+        vfast_invariant(self.armed >= 0)
 
     cdef int64_t pop_due(self, double now) noexcept:
         """Disarm and return one slot whose deadline has come, or -1 when there is none left."""
@@ -102,6 +107,7 @@ cdef class TimerWheel:
         while self._now < target:
             slot = self._spokes[(self._now + 1) & (SPOKES - 1)]
             while slot >= 0:
+                vfast_invariant((self._due[slot] & (SPOKES - 1)) == ((self._now + 1) & (SPOKES - 1)))
                 if self._due[slot] <= target:
                     self.clear_timer(<slot_t>slot)
                     return slot

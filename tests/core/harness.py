@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import orjson
@@ -12,6 +13,7 @@ import uvloop
 from picows import ws_create_server
 
 from core.wire_client import HANDSHAKE, TIMEOUT, Client, TlsClient
+from valtronics_fast._core.checks import check_hub
 from valtronics_fast._core.connection import Limits
 from valtronics_fast._core.hub import Hub
 from valtronics_fast._core.scope import Grant
@@ -19,7 +21,7 @@ from valtronics_fast._core.session import Session
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from picows import WSUpgradeRequest
 
@@ -138,7 +140,10 @@ class Server:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, uvloop.Loop)  # the outbox relies on how its transports pause and resume
         loop.set_exception_handler(lambda _, context: self.unhandled.append(context))
-        self.hub = Hub(loop.call_soon, time.monotonic(), delay=self._delay, tick=0.01, names=self._names)
+        self.schedule: Callable[[Callable[[], None]], object] = loop.call_soon
+        self.hub = Hub(
+            lambda flush: self.schedule(flush), time.monotonic(), delay=self._delay, tick=0.01, names=self._names
+        )
         self.host = Host(self.hub)
         listener = socket.socket()
         if self._send_buffer:
@@ -168,6 +173,7 @@ class Server:
             self._server.close()
             await self._server.wait_closed()
         if failure is None:
+            check_hub(self.hub)
             assert self.hub.index.stats() == EMPTY_INDEX
             assert self.hub.wheel.armed == 0
             assert set(self.host.opened_sessions) == set(self.host.closed_sessions)
@@ -200,6 +206,7 @@ class Server:
         path = f"/{len(self.clients)}"
         self._options[path] = options
         sock = socket.socket()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)
@@ -220,9 +227,28 @@ class Server:
         assert answer["success"] is True
         return client
 
+    async def gone(self, client: Client) -> None:
+        """Wait until the host has been told of a connection's end, which it is once."""
+        await until(lambda: client.session in self.host.closed_sessions)
+        assert self.host.closed_sessions.count(client.session) == 1
+
     async def settled(self, *clients: Client) -> list[list[Message]]:
-        """Return the messages that each client has received up to now."""
-        return await asyncio.gather(*[client.settled() for client in clients])
+        """Return the messages that each client has received up to now; what the hub has made of it all must hold."""
+        received = await asyncio.gather(*[client.settled() for client in clients])
+        check_hub(self.hub)
+        return received
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the end of the turn from coming: what is queued stays so until the block is left."""
+        held: list[Callable[[], None]] = []
+        before, self.schedule = self.schedule, held.append
+        try:
+            yield
+        finally:
+            self.schedule = before
+            for flush in held:
+                flush()
 
     def _open(self, request: WSUpgradeRequest) -> Session:
         path = request.path.decode()

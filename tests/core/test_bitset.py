@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from core.oracle import SlotModel
 from valtronics_fast._core.bitset import Slots
+from valtronics_fast._core.checks import check_slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +35,7 @@ def step_through(steps: Iterable[tuple[bool, int, int, int]]) -> None:
             assert slots.shape in model.permitted
             model.settle(slots.shape)
             assert slots.nbytes <= most_bytes(slots)
+            check_slots(slots)
         assert list(slots) == sorted(model.slots)
         assert all(slot in slots for slot in model.slots)
         around = {slot + by for slot in model.slots for by in (-1, 1, 64)} - model.slots - {-1}

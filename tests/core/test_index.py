@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.harness import EMPTY_INDEX, Message, Server, metrics_of, telemetry, until
+from valtronics_fast._core.checks import check_hub
 from valtronics_fast._core.index import Index
 from valtronics_fast.errors import PublicationError
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def sizes(server: Server) -> dict[str, int]:
+    check_hub(server.hub)
     stats = server.hub.index.stats()
     del stats["bytes"]
     return stats
@@ -78,40 +80,6 @@ async def test_what_is_replaced_ended_or_left_is_forgotten() -> None:
         other.close()
         await until(lambda: other.session in server.host.closed_sessions)
         assert server.hub.index.stats() == EMPTY_INDEX
-
-
-async def test_the_bound_on_names_refuses_and_changes_nothing() -> None:
-    async with Server(names=2) as server:
-        client = await server.login()
-        await subscribe(client, "telemetry", metrics=["a"])
-        before = sizes(server)
-        refused: list[tuple[str, dict[str, object]]] = [
-            ("telemetry", {"metrics": ["b", "c"]}),
-            ("telemetry", {"metrics": ["x", "y", "a"], "device_id": 1}),
-            ("alerts", {"severity": ["b"], "alert_type": ["c"]}),
-        ]
-        for channel, filters in refused:
-            answer = await subscribe(client, channel, **filters)
-            assert (answer["error"], answer["id"], answer["channel"]) == ("too_many_subscriptions", 1, channel)
-            assert sizes(server) == before
-        assert server.hub.publish(telemetry(1, a=1, b=2)) == 1
-        assert metrics_of(await client.settled()) == [["a"]]
-        # There is room again when a name is no longer used.
-        assert (await subscribe(client, "alerts", severity=["b"]))["success"] is True
-        assert (await subscribe(client, "system", metrics=["c"]))["error"] == "too_many_subscriptions"
-        await client.ask(type="unsubscribe", id=1, channel="telemetry")
-        assert (await subscribe(client, "system", metrics=["c"]))["success"] is True
-
-
-async def test_a_number_that_is_used_again_stands_for_its_new_name_only() -> None:
-    async with Server() as server:
-        client = await server.login()
-        for name, other in [("a", "b"), ("b", "a"), ("a", "b")]:
-            await subscribe(client, "telemetry", metrics=[name])
-            assert server.hub.publish(telemetry(1, **{other: 1})) == 0
-            assert server.hub.publish(telemetry(1, **{name: 1})) == 1
-            assert metrics_of(await client.settled()) == [[name]]
-            await client.ask(type="unsubscribe", id=1, channel="telemetry")
 
 
 async def test_projections_of_the_widest_message() -> None:

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from core.harness import Message, Server, until, without_text
 from core.model import CHANNEL_OF, FILTERS, Connection, Scope, index_sizes
+from valtronics_fast._core.checks import check_hub
 from valtronics_fast._core.wire import CHANNELS
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ class Clients(RuleBasedStateMachine):
 
     @invariant()
     def the_books_balance(self) -> None:
+        check_hub(self.server.hub)
         for client, connection in self.pairs:
             assert client.session.subscription_count == len(connection.subscriptions)
         sizes = self.server.hub.index.stats()

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.oracle import WheelModel
+from valtronics_fast._core.checks import check_wheel
 from valtronics_fast._core.wheel import TimerWheel
 
 SPOKES = 1024
@@ -47,9 +48,11 @@ def test_it_fires_what_a_dict_of_deadlines_fires(
             fired = wheel.advance(float(now))
             assert sorted(fired) == sorted(model.advance(now))
         assert wheel.armed == len(model.due)
+        assert check_wheel(wheel) == set(model.due)
     now += 10**7
     assert sorted(wheel.advance(float(now))) == sorted(model.advance(now))
     assert wheel.armed == 0
+    check_wheel(wheel)
 
 
 def test_a_timer_fires_in_the_tick_after_its_deadline_and_never_before() -> None:
@@ -91,6 +94,7 @@ def test_a_timer_can_be_taken_from_anywhere_in_its_spoke(gone: int) -> None:
     wheel.disarm(gone)
     wheel.disarm(1000)
     assert wheel.armed == 3
+    check_wheel(wheel)
     assert sorted(wheel.advance(2)) == [slot for slot in range(4) if slot != gone]
 
 
@@ -109,6 +113,7 @@ def test_a_long_sleep_loses_nothing_and_fires_nothing_early() -> None:
         wheel.arm(slot, slot + 1)
     assert sorted(wheel.advance(4000)) == list(range(4000))
     assert wheel.armed == 1000
+    check_wheel(wheel)
     assert sorted(wheel.advance(10**9)) == list(range(4000, 5000))
 
 

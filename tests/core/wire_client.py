@@ -81,6 +81,12 @@ class Client:
 
     # Bytes
 
+    @property
+    def port(self) -> int:
+        """The client's own, by which the server's side knows it."""
+        port: int = self._sock.getsockname()[1]
+        return port
+
     async def write(self, data: bytes) -> None:
         """Send bytes as they are."""
         async with asyncio.timeout(TIMEOUT):
@@ -104,6 +110,23 @@ class Client:
         size = self._buffer.index(end) + len(end)
         data = bytes(self._buffer[:size])
         del self._buffer[:size]
+        return data
+
+    async def read_exactly(self, size: int) -> bytes:
+        """Return the next bytes."""
+        while len(self._buffer) < size:
+            await self.read_more()
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
+    async def read_to_the_end(self) -> bytes:
+        """Return all bytes up to the end of the connection, however it ends."""
+        with contextlib.suppress(GoneError):
+            while True:
+                await self.read_more()
+        data = bytes(self._buffer)
+        self._buffer.clear()
         return data
 
     async def _send(self, data: bytes) -> None:

@@ -1,12 +1,6 @@
 from typing import final
 
-class TooManyNamesError(Exception): ...
-
-@final
-class Names:
-    limit: int
-    def __new__(cls, limit: int = 65536) -> Names: ...
-    def __len__(self) -> int: ...
+from valtronics_fast._core.names import Names
 
 @final
 class Term:

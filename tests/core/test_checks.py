@@ -1,0 +1,145 @@
+"""That the checks of whole structures see what is wrong: a number in memory is changed behind the core's back."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from core.harness import Server, telemetry
+from valtronics_fast._core.bitset import Slots
+from valtronics_fast._core.checks import INVARIANTS, check_hub, check_index, check_slots, check_wheel
+from valtronics_fast._core.index import Filter, Posting, Term
+from valtronics_fast._core.subscriptions import SubscriptionTable
+from valtronics_fast._core.wheel import TimerWheel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+USERS, SHADOWED, SUBSCRIPTIONS, DEVICES = 29, 13, 17, 23
+
+
+def fields(victim: object, word: type[ctypes.c_uint32 | ctypes.c_uint64] = ctypes.c_uint64) -> ctypes.Array[Any]:
+    """Return an object's memory behind its reference count and its type."""
+    size = type(victim).__basicsize__ - object.__basicsize__
+    return (word * (size // ctypes.sizeof(word))).from_address(id(victim) + object.__basicsize__)
+
+
+@contextmanager
+def changed(words: ctypes.Array[Any], old: int, new: int) -> Iterator[None]:
+    """Have another number in memory for a while; it must stand there once."""
+    (at,) = [i for i, word in enumerate(words) if word == old]
+    words[at] = new
+    try:
+        yield
+    finally:
+        words[at] = old
+
+
+def parts(whole: object) -> Iterator[object]:
+    """Give the objects of the core that something consists of."""
+    seen = {id(whole)}
+    rest = [whole]
+    while rest:
+        one = rest.pop()
+        yield one
+        for part in gc.get_referents(one):
+            ours = type(part).__module__.startswith("valtronics_fast._core") or type(part) in (list, dict)
+            if ours and id(part) not in seen:
+                seen.add(id(part))
+                rest.append(part)
+
+
+def test_slots() -> None:
+    slots = Slots()
+    for slot in (5, 9):
+        slots.add(slot)
+    check_slots(slots)
+    with changed(fields(slots), 9 << 32 | 5, 5 << 32 | 9), pytest.raises(AssertionError, match="rising order"):
+        check_slots(slots)
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "wrong"),
+    [("inline", 2, 3), ("sparse", 10, 1), ("sparse", 10, 1000), ("dense", 100, 99), ("dense", 100, 20)],
+)
+def test_slots_that_are_counted_wrongly(kind: str, count: int, wrong: int) -> None:
+    slots = Slots()
+    for slot in range(count):
+        slots.add(slot)
+    assert slots.shape == kind
+    fault = r"a set counts|an? \w+ set is too"
+    with changed(fields(slots, ctypes.c_uint32), count, wrong), pytest.raises(AssertionError, match=fault):
+        check_slots(slots)
+    check_slots(slots)
+
+
+def test_wheel() -> None:
+    wheel = TimerWheel(1, 0)
+    for slot in range(41):
+        wheel.arm(slot, slot + 100)
+    assert check_wheel(wheel) == set(range(41))
+    with changed(fields(wheel), 41, 40), pytest.raises(AssertionError, match="40 timers are counted, 41 are armed"):
+        check_wheel(wheel)
+    # The two spokes of the deadlines 102 and 103 change places.
+    with changed(fields(wheel), 3 << 32 | 2, 2 << 32 | 3), pytest.raises(AssertionError, match="wrong spoke"):
+        check_wheel(wheel)
+    assert check_wheel(wheel) == set(range(41))
+
+
+async def test_hub() -> None:
+    """A server with connections, subscriptions and something to send; each number that is counted is off by one."""
+    async with Server(queue_size=0) as server:
+        clients = [await server.login() for _ in range(USERS)]
+        for i, client in enumerate(clients):
+            await client.ask(type="subscribe", id=1, channel="telemetry", device_id=1, metrics=["a", "b"])
+            if i < SHADOWED:
+                await client.ask(type="subscribe", id=1, channel="telemetry")
+        many = await server.login()
+        for device in range(SUBSCRIPTIONS):
+            ids = [device, *range(100, 100 + DEVICES - SUBSCRIPTIONS)] if device == 0 else device
+            await many.ask(type="subscribe", id=1, channel="alerts", device_id=ids, severity="high")
+        assert await many.settled() == []
+        index = server.hub.index
+        check_index(index)
+        check_hub(server.hub)
+
+        def caught(victim: object, old: int, new: int, text: str) -> None:
+            with changed(fields(victim), old, new), pytest.raises(AssertionError, match=text):
+                check_hub(server.hub)
+            check_hub(server.hub)
+
+        caught(index, index.entries, index.entries + 1, "entries are counted")
+        caught(index.names, index.names.limit, 2, "too many names")
+        core = list(parts(server.hub))
+        (posting,) = [one for one in core if isinstance(one, Posting) and SHADOWED in fields(one)]
+        caught(posting, SHADOWED, SHADOWED - 1, "slots are shadowed")
+        (filter_,) = [one for one in core if isinstance(one, Filter) and one.users == USERS - SHADOWED]
+        caught(filter_, USERS - SHADOWED, USERS, "a filter has")
+        (term,) = [one for one in core if isinstance(one, Term) and one.users == USERS + 2]
+        caught(term, USERS + 2, USERS + 3, "a term has")
+        (table,) = [one for one in core if isinstance(one, SubscriptionTable) and one.count == SUBSCRIPTIONS]
+        caught(table, SUBSCRIPTIONS, SUBSCRIPTIONS + 1, "are counted as")
+        caught(table, DEVICES, DEVICES - 1, "are counted as")
+        server.hub.publish(telemetry(1, a=1))
+        queued = clients[0].session.queued_bytes
+        assert queued > 0
+        caught(clients[0].session, queued, queued + 1, "bytes are counted")
+
+
+def test_a_broken_invariant_ends_the_process_in_a_build_that_looks() -> None:
+    """A bucket of less than nothing; other builds do not notice."""
+    script = "from valtronics_fast._core.bucket import Bucket; Bucket(1, -1, 0).take(0)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    if INVARIANTS:
+        assert done.returncode == -signal.SIGABRT
+        assert "bucket.pxd" in done.stderr
+        assert "invariant broken" in done.stderr
+    else:
+        assert (done.returncode, done.stderr) == (0, "")
