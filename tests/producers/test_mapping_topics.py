@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from valtronics_fast.producers.mapping import (
     DEFAULT_TOPICS,
+    MAX_KEPT_TOPIC,
+    MAX_ROUTES,
     MappingError,
     TopicMap,
     compile_topics,
@@ -191,3 +193,29 @@ def test_the_filters_bring_every_topic_of_the_rules(patterns: list[str], topic: 
     assert any(matches(topic_filter.split("/"), topic) for topic_filter in topics.filters) is wanted
     kind, _ = outcome(topics, "/".join(topic), b'{"severity":"info"}')
     assert kind in ({"alert", "unmapped_topic"} if wanted else {"unmapped_topic"})
+
+
+def test_the_memory_for_topics_is_bounded() -> None:
+    topics = compile_topics(["plant/{device} => telemetry"])
+    most = 0
+    for number in range(MAX_ROUTES + 10):
+        for _ in range(2):  # found, and remembered
+            (message,) = topics.map(f"plant/{number}", b'{"name":"a","value":1}')[1]
+            assert message["device_id"] == number
+        most = max(most, len(topics._routes))
+    assert most == MAX_ROUTES
+    assert len(topics._routes) == 10
+
+
+def test_long_topics_are_not_remembered() -> None:
+    topics = compile_topics(["plant/{device}/# => heartbeat"])
+    for size in (MAX_KEPT_TOPIC, MAX_KEPT_TOPIC + 1):
+        assert topics.map("plant/1/".ljust(size, "x"), b"")[0] == "heartbeat"
+    assert [len(topic) for topic in topics._routes] == [MAX_KEPT_TOPIC]
+
+
+def test_what_has_no_route_is_not_remembered() -> None:
+    topics = compile_topics(["plant/{device} => heartbeat"])
+    for topic in ("office/1", "plant/", f"plant/{'x' * 65}"):
+        assert outcome(topics, topic, b"")[1] == []
+    assert topics._routes == {}

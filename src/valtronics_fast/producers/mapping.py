@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     Message = dict[str, object]
     # (device, what the kind's other placeholder held, payload); None: the pattern lacks that placeholder.
     Handler = Callable[[Device | None, str | None, bytes], list[Message]]
+    Route = tuple["Kind", Handler, Device | None, str | None]
 
 __all__ = ["DEFAULT_TOPICS", "KINDS", "REASONS", "Kind", "MappingError", "TopicMap", "compile_topics"]
 
@@ -73,6 +74,10 @@ class MappingError(ValueError):
         self.reason: Reason = reason
         super().__init__(reason)
 
+
+# Topics that a TopicMap remembers, and characters of the longest of them: 8 MB at the most, 3 MB with usual ones.
+MAX_ROUTES = 16_384
+MAX_KEPT_TOPIC = 256
 
 # --- payloads ---------------------------------------------------------------------------------------------
 
@@ -127,15 +132,24 @@ def read_value(payload: bytes) -> Message:
     return value if type(value) is dict else {"value": value}
 
 
+def map_value(device: Device | None, metric: str, payload: bytes) -> Message:
+    """Map the one metric that a topic names."""
+    fields = read_value(payload)
+    fields.pop("name", None)
+    if not metric or "value" not in fields:
+        raise MappingError("bad_metric")
+    settle_timestamp(fields)
+    return {"type": "telemetry_update", "device_id": device, "telemetry": {metric: fields}}
+
+
 def map_telemetry(device: Device | None, metric: str | None, payload: bytes) -> list[Message]:
     """Map one metric (named by the topic or by itself) or a list of them.
 
     A metric that comes twice in a list is a series: every further value of it begins one more message.
     """
-    if metric is None:
-        metrics, default = read_metrics(payload)
-    else:
-        metrics, default = [{**read_value(payload), "name": metric}], None
+    if metric is not None:
+        return [map_value(device, metric, payload)]
+    metrics, default = read_metrics(payload)
     telemetry: Message = {}
     messages: list[Message] = [{"type": "telemetry_update", "device_id": device, "telemetry": telemetry}]
     for fields in metrics:
@@ -254,10 +268,11 @@ class TopicMap:
             deliver a message once for every filter that it matches.
     """
 
-    __slots__ = ("_root", "filters")
+    __slots__ = ("_root", "_routes", "filters")
 
     def __init__(self, root: Node, filters: tuple[str, ...]) -> None:
         self._root = root
+        self._routes: dict[str, Route] = {}  # of topics that came lately
         self.filters = filters
 
     def map(self, topic: str, payload: bytes) -> tuple[Kind, list[Message]]:
@@ -269,6 +284,11 @@ class TopicMap:
         Raises:
             MappingError: nothing can be made of it.
         """
+        kind, handler, device, detail = self._routes.get(topic) or self._find_route(topic)
+        return kind, handler(device, detail, payload)
+
+    def _find_route(self, topic: str) -> Route:
+        """Walk down the tree, and remember where it led to."""
         levels = topic.split("/")
         node = self._root
         rest = node.rest
@@ -290,7 +310,12 @@ class TopicMap:
             except ValueError:
                 raise MappingError("bad_device") from None
         detail = None if rule.detail_at is None else levels[rule.detail_at]
-        return rule.kind, rule.handler(device, detail, payload)
+        route = rule.kind, rule.handler, device, detail
+        if len(topic) <= MAX_KEPT_TOPIC:
+            if len(self._routes) >= MAX_ROUTES:
+                self._routes.clear()
+            self._routes[topic] = route
+        return route
 
 
 def split_rule(text: str) -> tuple[list[str], Kind]:

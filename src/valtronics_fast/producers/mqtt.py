@@ -1,10 +1,10 @@
-"""Data from an MQTT broker (docs/mqtt.md): gmqtt below, `mapping` beside, the hub's `publish` above.
+"""Data from an MQTT broker (docs/mqtt.md): gmqtt and `mqtt_inbound` below, `mapping` beside, the hub's `publish` above.
 
 One gmqtt client lives for one connection. Its own reconnecting is not used: it waits a fixed time, ends for
 good at a refused password, and does not subscribe again. The loop in `MqttProducer._run` does all three.
 
-gmqtt calls `_on_message` from its read loop and reads on only when that returned, so there is no queue here
-that could grow: a flood waits in the socket and in the broker, which has limits of its own.
+`_take` is called from gmqtt's read loop, which reads on only when that returned, so there is no queue here that could
+grow: a flood waits in the socket and in the broker, which has limits of its own.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from valtronics_fast.errors import PublicationError
 from valtronics_fast.logging import fields, limited
 from valtronics_fast.producers.base import TaskProducer
 from valtronics_fast.producers.mapping import REASONS, MappingError, compile_topics
+from valtronics_fast.producers.mqtt_inbound import Inbound
 from valtronics_fast.producers.status import StatusTable
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ class MqttProducer(TaskProducer):
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
+        Inbound(client, self._take)
         return client
 
     async def _stay_connected(self, client: Client) -> None:
@@ -234,13 +236,18 @@ class MqttProducer(TaskProducer):
     def _on_message(
         self, _: Client, topic: str | bytes, payload: bytes, __: int, properties: dict[str, object]
     ) -> None:
+        """Take a message that `Inbound` has left to gmqtt."""
+        if isinstance(topic, bytes):  # what gmqtt gives when a topic is not UTF-8
+            self._messages += 1
+            self._reject("unmapped_topic", topic, MappingError("unmapped_topic"))
+        else:
+            self._take(topic, payload, bool(properties["retain"]))
+
+    def _take(self, topic: str, payload: bytes, retained: bool) -> None:
         """Publish what a message says. Called once a message; raises nothing."""
         self._messages += 1
         try:
-            if isinstance(topic, bytes):  # what gmqtt gives when a topic is not UTF-8
-                raise MappingError("unmapped_topic")  # noqa: TRY301
             kind, messages = self._topics.map(topic, payload)
-            retained = bool(properties["retain"])
             for message in messages:
                 if kind == "telemetry":
                     self._publish(message)

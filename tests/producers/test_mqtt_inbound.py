@@ -1,0 +1,134 @@
+"""What becomes of PUBLISH packets: taken by `Inbound`, or left to gmqtt; and the acknowledgements."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from gmqtt import Client
+from gmqtt.mqtt.constants import MQTTv50, MQTTv311
+from gmqtt.mqtt.package import Package
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mqtt_harness import Hub, running, send, until
+from services import Mosquitto
+from valtronics_fast.config import MqttConfig
+from valtronics_fast.producers.mqtt_inbound import Inbound
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PUBLISH, RETAIN, QOS_1, QOS_2 = 0x30, 1, 2, 4
+DUPLICATE = 8
+
+Taken = tuple[str | bytes, bytes, bool]
+
+
+class Recorded:
+    """A gmqtt client without a connection, and what came of the packets that it was given."""
+
+    def __init__(self, version: int = MQTTv50) -> None:
+        self.taken: list[Taken] = []
+        self.left: list[Taken] = []
+        self.client = Client("test")
+        self.client._connection_state.protocol_version = version
+        self.client.on_message = self._leave
+        Inbound(self.client, lambda *message: self.taken.append(message))
+
+    def _leave(
+        self, _: Client, topic: str | bytes, payload: bytes, qos: int, properties: dict[str, object]
+    ) -> None:
+        self.left.append((topic, payload, bool(properties["retain"])))
+
+    def receive(self, flags: int, packet: bytes) -> None:
+        self.client._package_handler(Package(PUBLISH | flags, packet))
+
+
+def text(value: bytes) -> bytes:
+    return len(value).to_bytes(2, "big") + value
+
+
+@pytest.mark.parametrize("flags", [0, DUPLICATE])
+@pytest.mark.parametrize("retained", [False, True])
+@pytest.mark.parametrize("payload", [b"", b"23.5", b"\0" * 100_000])
+def test_a_plain_message_is_taken(payload: bytes, retained: bool, flags: int) -> None:
+    for version, properties in ((MQTTv50, b"\0"), (MQTTv311, b"")):
+        recorded = Recorded(version)
+        recorded.receive(flags | (RETAIN if retained else 0), text("gerät/1".encode()) + properties + payload)
+        assert recorded.taken == [("gerät/1", payload, retained)]
+        assert recorded.left == []
+
+
+@pytest.mark.parametrize(
+    ("packet", "topic"),
+    [
+        (text(b"a/b") + b"\x05\x02\x00\x00\x00\x09" + b"23.5", "a/b"),  # the message expires in 9 s
+        (text(b"\xff") + b"\0" + b"23.5", b"\xff"),
+    ],
+)
+def test_the_others_are_left_to_gmqtt(packet: bytes, topic: str | bytes) -> None:
+    recorded = Recorded()
+    recorded.receive(RETAIN, packet)
+    assert recorded.taken == []
+    assert recorded.left == [(topic, b"23.5", True)]
+
+
+@pytest.mark.parametrize("version", [MQTTv50, MQTTv311])
+@pytest.mark.parametrize(
+    "packet", [b"", b"\0", b"\0\0", b"\0\0\0", b"\0\x05ab", b"\0\x02ab" + b"\x03\x02", b"\xff\xffab\0"]
+)
+def test_a_packet_that_is_cut_off_is_neither(version: int, packet: bytes) -> None:
+    recorded = Recorded(version)
+    recorded.receive(0, packet)
+    if not (version == MQTTv311 and packet.startswith(b"\0\x02ab")):  # there it is whole
+        assert recorded.taken == recorded.left == []
+
+
+@given(
+    st.sampled_from([0, RETAIN]),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20) | st.binary(min_size=1, max_size=8),
+    st.sampled_from([b"\0", b"\x05\x02\x00\x00\x00\x09", b"\x07\x26\0\x01a\0\x01b", b"\x02\x01\x01"]),
+    st.binary(max_size=8),
+)
+@example(0, b"\xff", b"\0", b"")
+def test_it_makes_of_a_packet_what_gmqtt_does(
+    flags: int, topic: str | bytes, properties: bytes, payload: bytes
+) -> None:
+    name = topic.encode() if isinstance(topic, str) else topic
+    recorded = Recorded()
+    inbound = recorded.client._package_handler._handle_publish_packet.__self__
+    packet = text(name) + properties + payload
+    recorded.receive(flags, packet)
+    (message,) = recorded.taken or recorded.left
+    recorded.left.clear()
+    inbound._left_to_gmqtt(PUBLISH | flags, packet)
+    assert recorded.left == [message]
+
+
+async def test_every_message_of_qos_1_is_acknowledged(tmp_path: Path) -> None:
+    """The broker sends no second one before the first is acknowledged."""
+    hub = Hub()
+    with Mosquitto(tmp_path, settings=["max_inflight_messages 1"]) as broker:
+        async with running(MqttConfig(url=broker.url), hub):
+            for number in range(5):
+                await send(broker, "valtronics/devices/1/telemetry/a", number, qos=1)
+            await until(lambda: len(hub) == 5)
+    assert [message["telemetry"] for message in hub] == [{"a": {"value": number}} for number in range(5)]
+
+
+async def test_messages_of_one_session_come_once(tmp_path: Path) -> None:
+    """What was acknowledged is not sent again at the next connection; what came meanwhile is."""
+    hub = Hub()
+    with Mosquitto(tmp_path) as broker:
+        config = MqttConfig(url=broker.url, client_id="once")
+        async with running(config, hub):
+            for number in range(30):  # more than the broker sends without an acknowledgement
+                await send(broker, "valtronics/devices/1/telemetry/a", number, qos=1)
+            await until(lambda: len(hub) == 30)
+        await send(broker, "valtronics/devices/1/telemetry/a", 30, qos=1)
+        async with running(config, hub):
+            await until(lambda: len(hub) == 31)
+            await send(broker, "valtronics/devices/1/telemetry/a", 31)
+            await until(lambda: len(hub) == 32)
+    assert [message["telemetry"] for message in hub] == [{"a": {"value": number}} for number in range(32)]
