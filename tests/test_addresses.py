@@ -31,6 +31,20 @@ def test_peer_is_the_client_without_a_proxy(peer: str, canonical: str) -> None:
     assert client(peer) == canonical
 
 
+@pytest.mark.parametrize(
+    ("peer", "canonical"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:DB8:0:0::1", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_peer_is_the_client_when_no_proxy_is_trusted(peer: str, canonical: str) -> None:
+    assert client_address(peer, {FORWARDED_FOR: ["198.51.100.7"]}, TrustedProxies()) == canonical
+
+
 def test_header_of_a_stranger_is_not_believed() -> None:
     assert client("192.0.2.1", xff=["198.51.100.7"], forwarded=["for=198.51.100.7"]) == "192.0.2.1"
 

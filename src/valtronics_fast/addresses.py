@@ -35,6 +35,9 @@ class TrustedProxies:
     def __init__(self, entries: Iterable[str] = ()) -> None:
         self._networks = tuple(ip_network(entry, strict=False) for entry in entries)
 
+    def __bool__(self) -> bool:
+        return bool(self._networks)
+
     def __contains__(self, address: IPv4Address | IPv6Address) -> bool:
         return any(address in network for network in self._networks)
 
@@ -53,6 +56,8 @@ def client_address(peer: str, headers: Mapping[str, Sequence[str]], trusted: Tru
         headers: lower-case names and their values, in the order of arrival.
         trusted: the proxies to believe.
     """
+    if not trusted and ":" not in peer:
+        return peer  # IPv4: the kernel writes each address in one way
     direct = _parse(peer.partition("%")[0])
     if direct is None:
         return peer
@@ -69,7 +74,7 @@ def client_address(peer: str, headers: Mapping[str, Sequence[str]], trusted: Tru
 
 def rate_key(address: str) -> str:
     """Return the source that an address counts for: itself (IPv4), or its /64 network (IPv6)."""
-    parsed = _parse(address)
+    parsed = _parse(address) if ":" in address else None
     if not isinstance(parsed, IPv6Address):
         return address if parsed is None else str(parsed)
     host_bits = 128 - _IPV6_SOURCE_BITS

@@ -9,12 +9,12 @@ import asyncio
 import logging
 import re
 from collections import Counter
-from inspect import isawaitable
 from typing import TYPE_CHECKING
 
 import orjson
 
 from valtronics_fast._core.connection import Limits
+from valtronics_fast._core.scope import Grant
 from valtronics_fast._core.session import Session
 from valtronics_fast._core.wire import CHANNEL_NAMES, CLOSE_REASONS
 from valtronics_fast.errors import AuthError
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
     from valtronics_fast._core.hub import Hub
-    from valtronics_fast._core.scope import Grant
     from valtronics_fast._core.wire import CloseCode
     from valtronics_fast.auth import Authenticator
     from valtronics_fast.config import Config
@@ -111,7 +110,7 @@ class Clients:
         except AuthError as error:
             self._count_failure(error, address)
             raise
-        return granted if not isawaitable(granted) else self._verify_later(granted, address)
+        return granted if isinstance(granted, Grant) else self._verify_later(granted, address)
 
     async def _verify_later(self, verification: Awaitable[Grant], address: str) -> Grant:
         try:

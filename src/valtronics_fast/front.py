@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import orjson
 
+from valtronics_fast._core.scope import Grant
 from valtronics_fast.addresses import client_address
 from valtronics_fast.handshake import (
     HEALTH_PATH,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from picows import WSListener
 
-    from valtronics_fast._core.scope import Grant
     from valtronics_fast.handshake import Upgrade
     from valtronics_fast.reception import Reception
 
@@ -200,13 +199,13 @@ class Front(asyncio.BufferedProtocol):
         except Exception as error:  # noqa: BLE001 - it is logged and answered
             self._refuse(reception.explain(error))
             return
-        if isawaitable(granted):
+        if granted is None or isinstance(granted, Grant):
+            self._conclude(upgrade, rest, granted)
+        else:
             self._state, self.deadline = _DECIDING, reception.now() + reception.timeout
             self._transport.pause_reading()
             self._granting = asyncio.ensure_future(granted)
             self._granting.add_done_callback(partial(self._on_granted, upgrade, rest))
-        else:
-            self._conclude(upgrade, rest, granted)
 
     def _on_granted(self, upgrade: Upgrade, rest: bytes, granting: asyncio.Future[Grant | None]) -> None:
         """Go on with what a token permits; the socket may be closed by now."""

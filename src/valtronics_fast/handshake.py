@@ -16,7 +16,7 @@ from valtronics_fast._core.wire import Channel
 from valtronics_fast.refusals import Reason, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from valtronics_fast._core.scope import Grant
     from valtronics_fast.origins import Origins
@@ -50,8 +50,7 @@ BEARER_PREFIX: Final = "bearer."  # the token follows; never echoed
 _TCHARS = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE = re.compile(rf"({_TCHARS}) ([^ ]+) HTTP/([0-9]\.[0-9])")
 _TARGET = re.compile(r"/[\x21\x22\x24-\x7e]*")  # origin form; visible ASCII but "#"
-_NAME = re.compile(_TCHARS)
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_FIELD = re.compile(rf"({_TCHARS}):([\t\x20-\x7e\x80-\xff]*)")
 _DIGITS = re.compile(r"[0-9]+")
 _KEY = re.compile(r"[0-9A-Za-z+/]{22}==")  # 16 bytes in base64
 
@@ -157,7 +156,7 @@ def negotiate(request: Request, policy: Policy) -> Upgrade:
         Refusal: it is none, or not an acceptable one.
     """
     headers = request.headers
-    if "websocket" not in _options(headers, "upgrade") or "upgrade" not in _options(headers, "connection"):
+    if "websocket" not in _words(headers, "upgrade") or "upgrade" not in _words(headers, "connection"):
         raise Refusal(Reason.NOT_UPGRADE)
     if headers.get("sec-websocket-version") != ["13"]:
         raise Refusal(Reason.WEBSOCKET_VERSION)
@@ -166,8 +165,8 @@ def negotiate(request: Request, policy: Policy) -> Upgrade:
         raise Refusal(Reason.BAD_KEY)
     if not all(policy.origins.allow(origin) for origin in headers.get("origin", ())):
         raise Refusal(Reason.ORIGIN)
-    offered = list(_elements(headers, "sec-websocket-protocol"))
-    query = parse_qsl(request.query, keep_blank_values=True)
+    offered = _elements(headers, "sec-websocket-protocol")
+    query = parse_qsl(request.query, keep_blank_values=True) if request.query else []
     return Upgrade(
         request=request,
         channel=ENDPOINTS[request.path.removesuffix("/")],
@@ -192,25 +191,24 @@ def _parse_headers(lines: Sequence[str]) -> dict[str, list[str]]:
     """Return the header fields; a folded line has a blank before its name and is refused with the rest."""
     headers: dict[str, list[str]] = {}
     for line in lines:
-        name, colon, value = line.partition(":")
-        value = value.strip(" \t")
-        if not colon or _NAME.fullmatch(name) is None or _VALUE.fullmatch(value) is None:
+        field = _FIELD.fullmatch(line)
+        if field is None:
             raise Refusal(Reason.MALFORMED)
-        headers.setdefault(name.lower(), []).append(value)
+        headers.setdefault(field[1].lower(), []).append(field[2].strip(" \t"))
     if not all(_DIGITS.fullmatch(size) for size in headers.get("content-length", ())):
         raise Refusal(Reason.MALFORMED)
     return headers
 
 
-def _elements(headers: Mapping[str, Sequence[str]], name: str) -> Iterator[str]:
-    """Yield the elements of a header that is a list, over all of its lines."""
-    for value in headers.get(name, ()):
-        yield from (element.strip(" \t") for element in value.split(","))
+def _elements(headers: Mapping[str, Sequence[str]], name: str) -> list[str]:
+    """Return the elements of a header that is a list; several lines of it are one list (RFC 9110, section 5.3)."""
+    values = headers.get(name)
+    return [element.strip(" \t") for element in ",".join(values).split(",")] if values else []
 
 
-def _options(headers: Mapping[str, Sequence[str]], name: str) -> set[str]:
+def _words(headers: Mapping[str, Sequence[str]], name: str) -> list[str]:
     """Return the elements of a header that is a list of case-insensitive words."""
-    return {element.lower() for element in _elements(headers, name)}
+    return [element.lower() for element in _elements(headers, name)]
 
 
 def _find_token(
