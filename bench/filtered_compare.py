@@ -2,6 +2,7 @@
 
     python bench/filtered_compare.py --rate 5000     at 5,000 publications a second
     python bench/filtered_compare.py --rate 0        saturated
+    python bench/filtered_compare.py --flush-interval 0.05      ours writes what comes in 50 ms at once
 
 1,000 connections, each subscribed to 10 of 1,000 devices and 2 of 8 metrics. The server runs on CPU 0, the load client
 (load/filtered_load.c, compiled when needed) on CPU 1. The client counts the values (metrics) that arrive, and checks
@@ -18,30 +19,17 @@ import argparse
 import json
 import os
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+from outside import MAX_WAITED, compiled, free_port, pinned, wait_for
 from served import token
 
 HERE = Path(__file__).resolve().parent
-SOURCE = HERE / "load" / "filtered_load.c"
-START_TIMEOUT = 30.0
 COUNTS = ("rounds", "bad_rounds", "strangers", "closed")
-MAX_WAITED = 0.05  # share of the window
-
-
-def load_client() -> str:
-    """Return the path of the load client, compiled anew if its source is newer."""
-    program = Path(tempfile.gettempdir()) / "valtronics-bench" / "filtered_load"
-    if not program.exists() or program.stat().st_mtime < SOURCE.stat().st_mtime:
-        program.parent.mkdir(exist_ok=True)
-        subprocess.run([os.environ.get("CC", "cc"), "-O2", "-Wall", "-o", str(program), str(SOURCE)], check=True)
-    return str(program)
 
 
 def find_bun(given: str | None) -> str:
@@ -52,36 +40,14 @@ def find_bun(given: str | None) -> str:
     return found
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
-    """Wait until the server listens."""
-    deadline = time.monotonic() + START_TIMEOUT
-    while server.poll() is None and time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    sys.exit(f"no server: {server.args!r}")
-
-
 def run(line: list[str], args: argparse.Namespace) -> dict[str, float]:
     """Run one server and the load client; return what the client found."""
     port = free_port()
-    server_line = ["taskset", "-c", "0", *line, str(port), str(args.rate), str(args.batch)]
-    with subprocess.Popen(server_line) as server:
-        try:
-            wait_for(port, server)
-            sizes = [str(args.connections), str(args.seconds), str(args.warmup)]
-            client = ["taskset", "-c", "1", load_client(), str(port), token(), *sizes, str(server.pid)]
-            found: dict[str, float] = json.loads(subprocess.run(client, check=True, capture_output=True).stdout)
-        finally:
-            server.terminate()
+    with pinned(0, [*line, str(port), str(args.rate), str(args.batch), str(args.flush_interval)]) as server:
+        wait_for(port, server)
+        sizes = [str(args.connections), str(args.seconds), str(args.warmup)]
+        client = ["taskset", "-c", "1", compiled("filtered_load"), str(port), token(), *sizes, str(server.pid)]
+        found: dict[str, float] = json.loads(subprocess.run(client, check=True, capture_output=True).stdout)
     found["cpu_us"] = found["cpu"] * 1e6 / max(found["publications"], 1)
     found["rate"] = found["publications"] / found["seconds"]
     found["values_each"] = found["values"] / max(found["publications"], 1)
@@ -96,6 +62,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=5000, help="publications a second; 0: saturated")
     parser.add_argument("--batch", type=int, default=100, help="publications a turn at saturation")
+    parser.add_argument("--flush-interval", type=float, default=0, help="ours only: seconds that data is gathered for")
     parser.add_argument("--connections", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--warmup", type=float, default=2)

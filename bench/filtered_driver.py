@@ -1,11 +1,12 @@
 """A server of the filtered case: many devices and metrics, of which every subscriber wants a few.
 
-    python bench/filtered_driver.py PORT RATE [BATCH]
+    python bench/filtered_driver.py PORT RATE [BATCH [FLUSH_INTERVAL]]
 
 Listens on 127.0.0.1:PORT with limits off and the secret of served.py. Publishes 8 metrics of device 0, 1, ... 999, 0,
 ... in turn: RATE publications a second, those that are due each millisecond together; at saturation (RATE 0) BATCH
 (100) a turn of the event loop. Each metric carries "n": 8 * the publication's number + the metric's, which
-load/filtered_load.c checks and counts by. peers/bun_filtered.js is the same for Bun.
+load/filtered_load.c checks and counts by. FLUSH_INTERVAL (0): `server.flush_interval`, in seconds.
+peers/bun_filtered.js is the same for Bun.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ def message(number: int) -> dict[str, object]:
     }
 
 
-async def main(port: int, rate: float, batch: int) -> None:
+async def main(port: int, rate: float, batch: float = 100, flush_interval: float = 0) -> None:
     loop = asyncio.get_running_loop()
     number = 0
     started = loop.time()
 
-    async with Server(config(port)) as server:
+    async with Server(config(port, flush_interval=flush_interval)) as server:
 
         def publish(count: int) -> None:
             nonlocal number
@@ -50,7 +51,7 @@ async def main(port: int, rate: float, batch: int) -> None:
                 number += 1
 
         def saturate() -> None:
-            publish(batch)
+            publish(int(batch))
             loop.call_soon(saturate)
 
         def keep_the_rate() -> None:
@@ -67,4 +68,4 @@ async def main(port: int, rate: float, batch: int) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 100))
+    uvloop.run(main(int(sys.argv[1]), *map(float, sys.argv[2:])))

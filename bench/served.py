@@ -1,11 +1,12 @@
 """The server that the benchmarks measure from outside: limits off, no pings, a fixed secret.
 
-    python bench/served.py      prints its port, and serves until it is ended
+    python bench/served.py [MQTT_URL]      prints its port, once it is ready, and serves until it is ended
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 
 import jwt
@@ -27,13 +28,14 @@ UNLIMITED = [
 ]
 
 
-def config(port: int, **limits: object) -> Config:
-    """Return the settings of a server on 127.0.0.1; `limits` are kept, the others are off."""
+def config(port: int, *, mqtt: str = "", flush_interval: float = 0, **limits: object) -> Config:
+    """Return the settings of a server on 127.0.0.1, of a broker's URL too; `limits` are kept, the others are off."""
     return Config.load(
         {
-            "server": {"port": port, "ping_interval": 0},
+            "server": {"port": port, "ping_interval": 0, "flush_interval": flush_interval},
             "http": {"port": 0},
             "auth": {"secret": SECRET},
+            "mqtt": {"url": mqtt},
             "limits": {**dict.fromkeys(UNLIMITED, 0), **limits},
             "system": {"interval": 0},
             "logging": {"level": "warning"},
@@ -47,11 +49,13 @@ def token(user: str = "bench") -> str:
     return jwt.encode({"sub": user, "exp": int(time.time()) + 86400}, SECRET, algorithm="HS256")
 
 
-async def main() -> None:
-    async with Server(config(0)) as server:
+async def main(mqtt: str = "") -> None:
+    async with Server(config(0, mqtt=mqtt)) as server:
+        while mqtt and server.health()["checks"]["mqtt"] != "ok":  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
         print(server.port, flush=True)
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    uvloop.run(main(*sys.argv[1:]))

@@ -9,27 +9,11 @@
 //
 // Prints one JSON object on stdout. The server's CPU time is that of its process between the window's two ends; "waited"
 // is how long its main thread, or this client, was ready to run and had no CPU: with that, rates mean nothing.
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/tcp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+#include "load.h"
 
 enum {
     DEVICES = 1000, METRICS = 8, DEVICES_EACH = 10, METRICS_EACH = 2,
     EVENTS = 512, MAX_ROUNDS = 1 << 20, CHUNK = 1 << 18, MAX_REST = 1 << 16,
-    OP_TEXT = 1, OP_CLOSE = 8, OP_PING = 9, OP_PONG = 10,
 };
 static const double READY_TIMEOUT = 60, DRAIN = 1.0;
 static const char *NAMES[METRICS] = {
@@ -50,53 +34,6 @@ static Connection *connections;
 static int count, subscribed, closed;
 static uint64_t values, frames, strangers, top;     // top: the highest publication seen
 static uint32_t round_values[MAX_ROUNDS];
-
-static void fail(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-    exit(1);
-}
-
-static double seconds_of(clockid_t clock) {
-    struct timespec time;
-    if (clock_gettime(clock, &time) < 0) fail("no such clock: the server has gone");
-    return time.tv_sec + time.tv_nsec / 1e9;
-}
-
-// The seconds that a process's main thread has waited for a CPU so far.
-static double waited(const char *pid) {
-    char path[64];
-    unsigned long long ran, delayed;
-    snprintf(path, sizeof path, "/proc/%s/schedstat", pid);
-    FILE *file = fopen(path, "r");
-    if (!file || fscanf(file, "%llu %llu", &ran, &delayed) != 2) fail("can't read %s", path);
-    fclose(file);
-    return delayed / 1e9;
-}
-
-static void send_all(int fd, const char *data, size_t size) {
-    while (size) {
-        ssize_t sent = send(fd, data, size, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EAGAIN) { usleep(500); continue; }
-        if (sent < 0) fail("send: %s", strerror(errno));
-        data += sent;
-        size -= sent;
-    }
-}
-
-// With a masking key of zeros, which leaves the payload as it is.
-static void send_frame(int fd, int opcode, const char *payload, size_t size) {
-    uint8_t head[8] = {0x80 | opcode};
-    size_t length = 2;
-    if (size < 126) head[1] = 0x80 | size;
-    else { head[1] = 0x80 | 126; head[2] = size >> 8; head[3] = size & 255; length = 4; }
-    memset(head + length, 0, 4);
-    send_all(fd, (char *)head, length + 4);
-    send_all(fd, payload, size);
-}
 
 static uint32_t next_random(uint32_t *state) {
     *state ^= *state << 13;
@@ -156,23 +93,13 @@ static void take_end(Connection *one) {
 
 // Takes the whole frames; returns how many bytes they are.
 static size_t take_frames(Connection *one, const char *data, size_t size) {
-    size_t at = 0;
-    while (size - at >= 2) {
-        const uint8_t *head = (const uint8_t *)data + at;
-        size_t length = 2, payload = head[1] & 127;
-        if (payload == 127) fail("a frame is too long for this client");
-        if (payload == 126) {
-            if (size - at < 4) break;
-            payload = head[2] << 8 | head[3];
-            length = 4;
-        }
-        if (size - at < length + payload) break;
-        const char *text = data + at + length;
-        int opcode = head[0] & 15;
-        at += length + payload;
-        if (opcode == OP_TEXT) take_text(one, text, payload);
-        else if (opcode == OP_PING) send_frame(one->fd, OP_PONG, text, payload);
-        else if (opcode == OP_CLOSE) { take_end(one); break; }
+    size_t at = 0, length;
+    Frame frame;
+    while ((length = get_frame(data + at, size - at, &frame))) {
+        at += length;
+        if (frame.opcode == OP_TEXT) take_text(one, frame.payload, frame.size);
+        else if (frame.opcode == OP_PING) send_frame(one->fd, OP_PONG, frame.payload, frame.size);
+        else if (frame.opcode == OP_CLOSE) { take_end(one); break; }
     }
     return at;
 }
@@ -186,13 +113,9 @@ static void take(Connection *one, const char *token) {
     size += one->rest_size;
     size_t done = 0;
     if (!one->open) {
-        char *end = memmem(buffer, size, "\r\n\r\n", 4);
-        if (end) {
-            if (strncmp(buffer, "HTTP/1.1 101", 12)) fail("handshake: %.80s", buffer);
-            one->open = 1;
-            done = end + 4 - buffer;
-            subscribe(one, token);
-        }
+        done = get_upgrade(buffer, size);
+        one->open = done > 0;
+        if (one->open) subscribe(one, token);
     }
     if (one->open) done += take_frames(one, buffer + done, size - done);
     one->rest_size = size - done;
@@ -205,7 +128,7 @@ static void take(Connection *one, const char *token) {
 
 static void run(int poller, const char *token, double until, int ready_is_enough) {
     struct epoll_event events[EVENTS];
-    while (seconds_of(CLOCK_MONOTONIC) < until && !(ready_is_enough && subscribed == count)) {
+    while (now() < until && !(ready_is_enough && subscribed == count)) {
         int found = epoll_wait(poller, events, EVENTS, 5);
         for (int i = 0; i < found; i++) {
             Connection *one = events[i].data.ptr;
@@ -215,23 +138,16 @@ static void run(int poller, const char *token, double until, int ready_is_enough
 }
 
 static void connect_all(int poller, int port, const char *token) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
-    int on = 1;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     for (int i = 0; i < count; i++) {
         Connection *one = &connections[i];
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = one};
-        one->fd = socket(AF_INET, SOCK_STREAM, 0);
-        if (connect(one->fd, (void *)&address, sizeof address) < 0) fail("connect: %s", strerror(errno));
-        setsockopt(one->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        fcntl(one->fd, F_SETFL, O_NONBLOCK);
-        const char *request = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-        send_all(one->fd, request, strlen(request));
+        one->fd = connect_to(port, 0);
+        set_nonblocking(one->fd);
+        send_all(one->fd, UPGRADE "\r\n", strlen(UPGRADE "\r\n"));
         epoll_ctl(poller, EPOLL_CTL_ADD, one->fd, &event);
-        if (i % 64 == 63) run(poller, token, seconds_of(CLOCK_MONOTONIC) + 0.01, 1);
+        if (i % 64 == 63) run(poller, token, now() + 0.01, 1);
     }
-    run(poller, token, seconds_of(CLOCK_MONOTONIC) + READY_TIMEOUT, 1);
+    run(poller, token, now() + READY_TIMEOUT, 1);
     if (subscribed < count) fail("only %d of %d connections have subscribed", subscribed, count);
 }
 
@@ -239,27 +155,27 @@ int main(int argc, char **argv) {
     if (argc != 7) fail("usage: filtered_load PORT TOKEN CONNECTIONS SECONDS WARMUP SERVER_PID");
     const char *token = argv[2];
     double seconds = atof(argv[4]), warmup = atof(argv[5]);
-    clockid_t server_clock = (clockid_t)((~(unsigned)atoi(argv[6]) << 3) | 2);      // clock_getcpuclockid(3)
-    struct rlimit limit = {1 << 20, 1 << 20};
-    setrlimit(RLIMIT_NOFILE, &limit);
+    int server = atoi(argv[6]);
+    clockid_t server_clock = cpu_clock(server);
+    allow_many_files();
     signal(SIGPIPE, SIG_IGN);
     count = atoi(argv[3]);
     connections = calloc(count, sizeof *connections);
     int poller = epoll_create1(0);
     connect_all(poller, atoi(argv[1]), token);
 
-    run(poller, token, seconds_of(CLOCK_MONOTONIC) + warmup, 0);
+    run(poller, token, now() + warmup, 0);
     uint64_t first_top = top, first_values = values, first_frames = frames;
-    double started = seconds_of(CLOCK_MONOTONIC), cpu = seconds_of(server_clock);
-    double own = seconds_of(CLOCK_PROCESS_CPUTIME_ID), server_waited = waited(argv[6]), own_waited = waited("self");
+    double started = now(), cpu = seconds_of(server_clock);
+    double own = seconds_of(CLOCK_PROCESS_CPUTIME_ID), server_waited = waited(server), own_waited = waited(getpid());
     run(poller, token, started + seconds, 0);
-    double elapsed = seconds_of(CLOCK_MONOTONIC) - started;
+    double elapsed = now() - started;
     cpu = seconds_of(server_clock) - cpu;
     own = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - own;
-    server_waited = waited(argv[6]) - server_waited;
-    own_waited = waited("self") - own_waited;
+    server_waited = waited(server) - server_waited;
+    own_waited = waited(getpid()) - own_waited;
     uint64_t last_top = top, window_values = values - first_values, window_frames = frames - first_frames;
-    run(poller, token, seconds_of(CLOCK_MONOTONIC) + DRAIN, 0);     // what the window's rounds have left over
+    run(poller, token, now() + DRAIN, 0);     // what the window's rounds have left over
 
     uint64_t checked = 0, bad = 0, expected = (uint64_t)count * DEVICES_EACH * METRICS_EACH;
     for (uint64_t i = first_top / DEVICES + 1; i < last_top / DEVICES && i < MAX_ROUNDS; i++) {
