@@ -87,7 +87,8 @@ def test_a_packet_that_is_cut_off_is_neither(version: int, packet: bytes) -> Non
 
 @given(
     st.sampled_from([0, RETAIN]),
-    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20) | st.binary(min_size=1, max_size=8),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
+    | st.binary(min_size=1, max_size=8),
     st.sampled_from([b"\0", b"\x05\x02\x00\x00\x00\x09", b"\x07\x26\0\x01a\0\x01b", b"\x02\x01\x01"]),
     st.binary(max_size=8),
 )
