@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tokens import NOW, auth_config, claims
 from valtronics_fast._core.wire import Channel, ErrorCode
-from valtronics_fast.claims import MAX_DEVICES, MAX_TIME, AuthReason, grant_from_claims
+from valtronics_fast.claims import MAX_DEVICES, MAX_INTERVAL, MAX_TIME, AuthReason, grant_from_claims
 from valtronics_fast.errors import AuthError
 
 if TYPE_CHECKING:
@@ -94,6 +94,18 @@ def test_channels_of_a_wrong_type(value: object) -> None:
 @pytest.mark.parametrize("value", WRONG_LISTS)
 def test_publish_of_a_wrong_type(value: object) -> None:
     assert refused({"publish": value}).reason == AuthReason.BAD_PUBLISH
+
+
+@pytest.mark.parametrize("value", [0, 0.25, 1, MAX_INTERVAL])
+def test_min_interval_is_seconds(value: float) -> None:
+    assert judge({"min_interval": value}).min_interval == value
+
+
+@pytest.mark.parametrize(
+    "value", ["1s", True, None, -1, MAX_INTERVAL + 1, float("nan"), float("inf"), 10**400, [1], {}]
+)
+def test_min_interval_of_a_wrong_type_or_size(value: object) -> None:
+    assert refused({"min_interval": value}).reason == AuthReason.BAD_MIN_INTERVAL
 
 
 def test_devices_are_canonical() -> None:

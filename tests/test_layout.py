@@ -23,15 +23,26 @@ LAYERS = {
     "wheel": {"types"},
     "scope": {"types"},
     "frames": {"buffer", "types", "wire"},
-    "commands": {"scope", "wire"},
+    "frequency": set(),
+    "commands": {"frequency", "scope", "wire"},
     "publication": {"clock", "scope", "wire"},
     "encode": {"bitset", "publication", "wire"},
     "names": {"types"},
-    "index": {"bitset", "names", "publication", "types", "wire"},
+    "latest": {"encode", "publication", "types"},
+    "throttle": {"bitset", "latest", "publication", "types"},
+    "posting": {"bitset", "types"},
+    "index": {"bitset", "latest", "names", "posting", "publication", "throttle", "types", "wire"},
     "queue": {"types"},
     "outbox": {"buffer", "queue", "types"},
-    "hub": {"bitset", "encode", "index", "outbox", "publication", "queue", "types", "wheel", "wire"},
-    "subscriptions": {"commands", "index", "scope", "types", "wire"},
+    "fanout": {"bitset", "outbox", "queue", "types", "wheel", "wire"},
+    "pacer": {"bitset", "fanout", "index", "latest", "publication", "throttle", "types", "wheel"},
+    "hub": {
+        "clock", "bitset", "encode", "fanout", "index", "latest", "outbox", "pacer", "posting", "publication",
+        "throttle", "types", "wire",
+    },
+    "subscriptions": {
+        "bitset", "commands", "fanout", "frequency", "index", "publication", "scope", "throttle", "types", "wire",
+    },
     "connection": {"bucket", "clock", "encode", "frames", "hub", "outbox", "types", "wire"},
     "client": {"clock", "connection", "encode", "hub", "scope", "types", "wire"},
     "session": {
@@ -39,7 +50,8 @@ LAYERS = {
         "types", "wire",
     },
     "checks": {
-        "bitset", "hub", "index", "names", "outbox", "queue", "session", "subscriptions", "types", "wheel", "wire",
+        "bitset", "hub", "index", "names", "outbox", "posting", "queue", "session", "subscriptions", "types",
+        "wheel", "wire",
     },
 }  # fmt: skip
 MODULES = sorted(path.stem for path in CORE.glob("*.pyx"))

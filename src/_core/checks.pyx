@@ -11,9 +11,10 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 from .bitset cimport INLINE_SLOTS, MIN_DENSE, SetShape, SlotCursor, SlotSet, Slots
 from .bitset cimport slotset_next, slotset_shape, slotset_start
 from .hub cimport Hub
-from .index cimport Filter, Index, Posting, Term
+from .index cimport Filter, Index, Term
 from .names cimport Names
 from .outbox cimport Outbox, Turn
+from .posting cimport Posting
 from .queue cimport ANSWER, OutQueue, frame_at
 from .session cimport Session
 from .subscriptions cimport ChannelTable, Coverage, Subscription, SubscriptionTable

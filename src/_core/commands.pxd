@@ -1,6 +1,8 @@
 """Bytes of a client's message -> what it asks for (protocol.md, section 3). No session, no clock, no exceptions."""
 from libc.stdint cimport uint32_t
 
+from .frequency cimport Frequency
+
 cimport cython
 
 
@@ -36,6 +38,7 @@ cdef class Selection:
         # telemetry, system: metrics. alerts: severity, alert_type. devices: status_types.
         readonly tuple first
         readonly tuple second
+        Frequency frequency
 
 # None with a text for people in `problem` when the filters are not valid.
 cdef Selection select(int channel, dict message, list problem)

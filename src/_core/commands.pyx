@@ -9,10 +9,9 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport uint32_t
 from libc.string cimport memchr, memcmp, memset
 
+from .frequency cimport frequency_of
 from .scope cimport canonical_device
 from .wire cimport MAX_NAME_BYTES, Channel, ErrorCode
-
-import re
 
 from orjson import JSONDecodeError, loads
 
@@ -27,8 +26,6 @@ cdef object MIN_ID = -(1 << 63)
 
 # The names that each channel filters by, beside device_id: (first, second) of a Selection.
 cdef tuple FILTER_NAMES = (("metrics", None), ("severity", "alert_type"), ("status_types", None), ("metrics", None))
-cdef object INTERVAL = re.compile(r"(?:real-time|[1-9][0-9]{0,8}(?:ms|s|m|h))")
-cdef object DEADBAND = re.compile(r"[0-9]+(?:\.[0-9]+)?%")
 
 
 cdef inline Py_ssize_t skip_string(const char *text, Py_ssize_t size, Py_ssize_t i) noexcept nogil:
@@ -239,20 +236,6 @@ cdef frozenset devices_of(object value, list problem):
     return None if devices is None else frozenset(devices)
 
 
-cdef bint is_frequency(object value) noexcept:
-    """Say whether a value is a frequency (protocol.md, section 3)."""
-    if type(value) is str:
-        return INTERVAL.fullmatch(value) is not None
-    if type(value) is not dict or not set(value) <= {"every", "deadband"} or "every" not in value:
-        return False
-    if type(value["every"]) is not str or INTERVAL.fullmatch(value["every"]) is None:
-        return False
-    deadband = value.get("deadband", 0)
-    if type(deadband) is str:
-        return DEADBAND.fullmatch(deadband) is not None
-    return type(deadband) in (int, float) and deadband >= 0
-
-
 cdef Selection select(int channel, dict message, list problem):
     """Return the filters of a subscribe command, or None with a text in `problem`.
 
@@ -266,6 +249,7 @@ cdef Selection select(int channel, dict message, list problem):
     cdef bint has_frequency = names[0] == "metrics"
     cdef object filters = message.get("filters")
     cdef str key
+    selection.frequency = frequency_of(None)
     if channel == Channel.SYSTEM:
         known = known[1:]
     if filters is None:
@@ -297,7 +281,8 @@ cdef Selection select(int channel, dict message, list problem):
             if not has_frequency:
                 problem.append("frequency is for values, not for events: this channel has none")
                 return None
-            if not is_frequency(value):
+            selection.frequency = frequency_of(value)
+            if selection.frequency is None:
                 problem.append('frequency must be "real-time", a number with ms, s, m or h, '
                                'or {"every": ..., "deadband": ...}')
                 return None

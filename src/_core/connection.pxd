@@ -37,6 +37,7 @@ cdef class Limits:
         public Py_ssize_t batch_items
         public Py_ssize_t subscriptions
         public Py_ssize_t device_ids
+        public double min_interval
         public uint32_t json_depth
         public uint64_t queue_size
         public uint32_t auth_attempts

@@ -15,5 +15,7 @@ cdef inline Py_ssize_t payload_size(bytes frame) noexcept:
 
 cdef bytes frame_of(uint8_t opcode, bytes payload)
 cdef bytes frame_of_json(object document)
+cdef bytes frame_of_pieces(bytes head, list pieces, bytes tail, const MetricMask *mask)
 cdef bytes frame_of_publication(Publication publication, const MetricMask *mask)
+cdef Py_ssize_t size_of_values(Publication publication) except -1
 cdef bytes close_frame(int code, str reason)

@@ -68,41 +68,38 @@ cdef bytes close_frame(int code, str reason):
     return frame_of(Opcode.OP_CLOSE, bytes((code >> 8, code & 0xFF)) + text)
 
 
-cdef bytes frame_of_metrics(Publication publication, const MetricMask *mask):
-    """Return the frame of a publication of values with the metrics that the mask names.
+cdef bytes frame_of_pieces(bytes head, list pieces, bytes tail, const MetricMask *mask):
+    """Return the text frame of the pieces that the mask names, with commas between them, and what stands around them.
 
     It is measured first and then written in place: every byte is copied once.
     """
     cdef uint64_t word
-    cdef Py_ssize_t w, i, payload, header_size
+    cdef Py_ssize_t w, i, header_size
+    cdef Py_ssize_t payload = PyBytes_GET_SIZE(head) + PyBytes_GET_SIZE(tail)
     cdef Py_ssize_t last_comma = 0  # bytes of the comma behind the last piece, over which the tail is written
     cdef char header[MAX_HEADER]
     cdef char *out
-    cdef bytes piece, result
-    if publication.head is None:
-        publication.envelop()
-    payload = PyBytes_GET_SIZE(publication.head) + PyBytes_GET_SIZE(publication.tail)
+    cdef bytes result
     for w in range(MASK_WORDS):
         word = mask.words[w]
         while word:
-            piece = publication.piece(64 * w + <Py_ssize_t>vfast_ctz64(word))
-            payload += PyBytes_GET_SIZE(piece) + 1
+            payload += PyBytes_GET_SIZE(pieces[64 * w + <Py_ssize_t>vfast_ctz64(word)]) + 1
             last_comma = 1
             word &= word - 1
     payload -= last_comma
     header_size = write_header(header, Opcode.OP_TEXT, payload)
     result = PyBytes_FromStringAndSize(NULL, header_size + payload)
     out = written(PyBytes_AS_STRING(result), header, header_size)
-    out = written(out, PyBytes_AS_STRING(publication.head), PyBytes_GET_SIZE(publication.head))
+    out = written(out, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
     for w in range(MASK_WORDS):
         word = mask.words[w]
         while word:
             i = 64 * w + <Py_ssize_t>vfast_ctz64(word)
-            out = written(out, PyBytes_AS_STRING(publication.pieces[i]), PyBytes_GET_SIZE(publication.pieces[i]))
+            out = written(out, PyBytes_AS_STRING(pieces[i]), PyBytes_GET_SIZE(pieces[i]))
             out[0] = c","
             out += 1
             word &= word - 1
-    written(out - last_comma, PyBytes_AS_STRING(publication.tail), PyBytes_GET_SIZE(publication.tail))
+    written(out - last_comma, PyBytes_AS_STRING(tail), PyBytes_GET_SIZE(tail))
     return result
 
 
@@ -111,9 +108,20 @@ cdef bytes frame_of_publication(Publication publication, const MetricMask *mask)
 
     PublicationError when something in it is not JSON.
     """
-    if publication.document is None:
-        return frame_of_metrics(publication, mask)
-    return frame_of(Opcode.OP_TEXT, serialised(publication.document))
+    if publication.document is not None:
+        return frame_of(Opcode.OP_TEXT, serialised(publication.document))
+    publication.serialise(mask)
+    return frame_of_pieces(publication.head, publication.pieces, publication.tail, mask)
+
+
+cdef Py_ssize_t size_of_values(Publication publication) except -1:
+    """Return the bytes of a whole publication of values as JSON; PublicationError when something in it is not JSON."""
+    cdef Py_ssize_t size, i
+    publication.serialise(NULL)
+    size = PyBytes_GET_SIZE(publication.head) + PyBytes_GET_SIZE(publication.tail) + publication.count - 1
+    for i in range(publication.count):
+        size += PyBytes_GET_SIZE(<bytes>publication.pieces[i])
+    return size
 
 
 def encode(message, metrics=None):

@@ -1,28 +1,30 @@
 """The hub; hub.pxd has the overview."""
 
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcmp, memset
+from libc.string cimport memcmp
 
-from .bitset cimport SlotCursor, slotset_next, slotset_start
-from .encode cimport frame_of_publication, payload_size
-from .index cimport Filter, Index, Posting, Probe
-from .outbox cimport Outbox, Turn
+from .clock cimport monotonic_seconds
+from .encode cimport frame_of_publication, payload_size, size_of_values
+from .fanout cimport Fanout
+from .index cimport Filter, Index, Probe
+from .latest cimport LatestTable, Values
+from .outbox cimport Outbox
+from .pacer cimport Pacer
+from .posting cimport Posting
 from .publication cimport MetricMask, Publication, publication_of
-from .queue cimport OutQueue, queue_push
-from .types cimport NoResult, slot_t, vfast_invariant, vfast_prefetch
-from .wheel cimport TimerWheel
-from .wire cimport ErrorCode
+from .throttle cimport is_throttled
+from .types cimport NoResult
+from .wire cimport CHANNEL_COUNT, Channel, ErrorCode
 
 from .publication import PublicationError
-from .wire import CHANNEL_NAMES as _CHANNEL_NAMES
 
 
 @cython.final
-cdef class Hub:
+cdef class Hub(Fanout):
     """Connections, their subscriptions, and what is published to them.
 
     Args:
@@ -36,62 +38,22 @@ cdef class Hub:
     """
 
     def __init__(self, schedule, double now, *, delay=None, double tick=0.05, Py_ssize_t names=65536,
-                 Py_ssize_t max_payload=0):
+                 Py_ssize_t max_payload=0, Py_ssize_t max_latest=0):
+        Fanout.__init__(self, schedule, now, delay=delay, tick=tick)
         self.index = Index(names)
-        self.wheel = TimerWheel(tick, now)
-        self.turn = Turn(schedule, delay)
-        self._outboxes = []
-        self._free = []
+        self.pacer = Pacer(self, self.index, now)
+        self.latest = [LatestTable(max_latest) if channel in (Channel.TELEMETRY, Channel.SYSTEM) else None
+                       for channel in range(CHANNEL_COUNT)]
         self._frames = []
         self._more_frames = {}
         self.max_payload = max_payload
 
     def __dealloc__(self):
         free(self._plans)
-        free(self._queues)
-        free(self._marks)
 
-    cdef NoResult reserve(self, Py_ssize_t capacity) except NoResult.EXC:
-        cdef void *memory
-        capacity = max(capacity, self._capacity * 2, 64)
-        memory = realloc(self._queues, capacity * sizeof(OutQueue *))
-        if memory == NULL:
-            raise MemoryError
-        self._queues = <OutQueue **>memory
-        memory = realloc(self._marks, capacity * sizeof(uint64_t))
-        if memory == NULL:
-            raise MemoryError
-        self._marks = <uint64_t *>memory
-        memset(self._marks + self._capacity, 0, (capacity - self._capacity) * sizeof(uint64_t))
-        self._capacity = capacity
-        return NoResult.OK
-
-    cdef slot_t attach(self, Outbox outbox) except? 0xFFFFFFFF:
-        """Give a connection its slot: one that is free again, else a new one."""
-        cdef slot_t slot
-        if self._free:
-            slot = self._free.pop()
-            self._outboxes[slot] = outbox
-        else:
-            slot = <slot_t>len(self._outboxes)
-            if slot >= self._capacity:
-                self.reserve(<Py_ssize_t>slot + 1)
-            self._outboxes.append(outbox)
-        vfast_invariant(outbox.queue.head == outbox.queue.tail)
-        self._queues[slot] = &outbox.queue
-        outbox.turn = self.turn
-        self.attached += 1
-        return slot
-
-    cdef NoResult detach(self, slot_t slot) except NoResult.EXC:
-        """Take a connection's slot back; its subscriptions must be gone."""
-        vfast_invariant(self._queues[slot] != NULL)
-        vfast_invariant(self._queues[slot].shut)
-        vfast_invariant(self._queues[slot].head == self._queues[slot].tail)
-        self.wheel.clear_timer(slot)
-        self._queues[slot] = NULL
-        self._outboxes[slot] = None
-        self._free.append(slot)
+    cdef NoResult check_size(self, Py_ssize_t size) except NoResult.EXC:
+        if self.max_payload and size > self.max_payload:
+            raise PublicationError(ErrorCode.MESSAGE_TOO_LARGE, f"a data message has at most {self.max_payload} bytes")
         return NoResult.OK
 
     cdef bytes frame_for(self, Publication publication, const MetricMask *mask):
@@ -107,8 +69,7 @@ cdef class Hub:
             if key in self._more_frames:
                 return <bytes>self._more_frames[key]
         frame = frame_of_publication(publication, mask)
-        if self.max_payload and payload_size(frame) > self.max_payload:
-            raise PublicationError(ErrorCode.MESSAGE_TOO_LARGE, f"a data message has at most {self.max_payload} bytes")
+        self.check_size(payload_size(frame))
         if key is None:
             self._masks[known] = mask[0]
             self._frames.append(frame)
@@ -121,6 +82,7 @@ cdef class Hub:
         cdef uint32_t i, terms
         cdef MetricMask mask
         cdef bytes frame
+        cdef Filter filter
         cdef Plan *plan
         cdef Py_ssize_t capacity = self._planned + posting.count
         if capacity > self._plans_capacity:
@@ -130,81 +92,57 @@ cdef class Hub:
             self._plans = plan
             self._plans_capacity = capacity * 2
         for i in range(posting.count):
-            terms = self.index.matches(<Filter>posting.groups[i].filter, probe, &mask)
+            filter = <Filter>posting.groups[i].filter
+            terms = self.index.matches(filter, probe, &mask)
             if terms:
                 plan = &self._plans[self._planned]
-                frame = self.frame_for(publication, &mask)
-                plan.frame = <PyObject *>frame
+                plan.frame = NULL
+                if not is_throttled(&filter.pace):
+                    frame = self.frame_for(publication, &mask)
+                    plan.frame = <PyObject *>frame
+                plan.filter = <PyObject *>filter
                 plan.slots = &posting.groups[i].slots
                 plan.terms = terms
                 self._planned += 1
         return NoResult.OK
 
-    cdef uint64_t deliver(self, const Plan *plan, int channel, bint mark, bint skip) except? 0xFFFFFFFFFFFFFFFF:
-        """Queue a plan's frame for its connections; return how many subscriptions matched.
+    cdef Values store(self, Publication publication, double now):
+        """Note a publication's values, if its channel has newest ones, and keep the bound on them."""
+        cdef LatestTable table = <LatestTable>self.latest[publication.channel]
+        cdef Values values
+        cdef Values oldest
+        cdef MetricMask displaced
+        if table is None:
+            return None
+        self.check_size(size_of_values(publication))
+        values = table.find(publication.device)
+        if values is not None and values.displaced_by(publication, &displaced):
+            self.pacer.hurry(values, &displaced, now)
+        values = table.store(publication, self.offsets[publication.channel] + 1)
+        oldest = table.excess(values)
+        while oldest is not None:
+            self.pacer.let_go(oldest, now)
+            table.remove(oldest)
+            oldest = table.excess(values)
+        return values
 
-        mark: note who got it; skip: leave out who is noted.
-        """
-        cdef uint64_t reached = 0, queued = 0
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(<object>plan.frame)
-        cdef SlotCursor cursor
-        cdef slot_t slot = 0
-        cdef OutQueue *queue
-        cdef OutQueue *run[RUN]
-        cdef int i, count = 1
-        slotset_start(plan.slots, &cursor)
-        while count:
-            # The queues of a run of slots are fetched from memory side by side, not one after the other.
-            count = 0
-            while count < RUN and slotset_next(plan.slots, &cursor, &slot):
-                if mark:
-                    self._marks[slot] = self._publication
-                elif skip and self._marks[slot] == self._publication:
-                    continue
-                vfast_invariant(slot < <size_t>self._capacity)
-                vfast_invariant(self._queues[slot] != NULL)
-                run[count] = self._queues[slot]
-                vfast_prefetch(run[count])
-                count += 1
-            for i in range(count):
-                vfast_prefetch(run[i].entries + run[i].tail)
-            reached += count
-            for i in range(count):
-                queue = run[i]
-                if queue.shut or queue.overflowed:
-                    continue
-                queued += 1
-                queue.messages_out += 1
-                queue_push(queue, plan.frame, size, 0)
-                if queue.limit and queue.bytes > queue.limit:
-                    # Much in one turn is no sign of a slow reader: the kernel is asked first.
-                    if not queue.blocked:
-                        (<Outbox>queue.owner).flush()
-                    if queue.bytes <= queue.limit:
-                        continue
-                    queue.overflowed = True
-                elif queue.blocked:
-                    continue
-                self.turn.add_data(queue)
-        self.counters[channel].deliveries += queued
-        self.counters[channel].bytes += queued * size
-        return reached * plan.terms
-
-    cdef uint64_t publish_publication(self, Publication publication) except? 0xFFFFFFFFFFFFFFFF:
+    cdef uint64_t publish_publication(self, Publication publication, double now) except? 0xFFFFFFFFFFFFFFFF:
         """Queue a publication for everybody who is subscribed to it; return how many subscriptions matched."""
         cdef Probe probe
         cdef uint64_t matched = 0
-        cdef bint shadowed = False
+        cdef bint shadowed = False, mark, skip
         cdef Py_ssize_t i, at_device
         cdef Posting posting = None
         cdef int channel = publication.channel
+        cdef Values values
+        cdef Plan *plan
         # Its tables are in use: what a value's own Python code or `schedule` calls must not change them.
         if self._publishing:
             raise RuntimeError("publish() within publish()")
         self._publishing = True
         try:
             self.index.prepare(publication, &probe)
-            self._publication += 1
+            self.publication += 1
             self._planned = 0
             if publication.device is not None:
                 posting = self.index.find(channel, publication.device)
@@ -213,8 +151,19 @@ cdef class Hub:
                 self.plan(publication, posting, &probe)
             at_device = self._planned
             self.plan(publication, self.index.find_all(channel), &probe)
+            values = self.store(publication, now)
+            self.offsets[channel] += 1
             for i in range(self._planned):
-                matched += self.deliver(&self._plans[i], channel, shadowed and i < at_device, shadowed)
+                plan = &self._plans[i]
+                mark = shadowed and i < at_device
+                skip = shadowed and i >= at_device
+                if plan.frame != NULL:
+                    matched += plan.terms * self.deliver(plan.frame, plan.slots, channel, mark, skip)
+                    continue
+                if mark:
+                    self.mark(plan.slots)
+                matched += plan.terms * self.pacer.offer(<Filter>plan.filter, plan.slots, values, i >= at_device,
+                                                         skip, now)
         finally:
             self._publishing = False
             self._frames.clear()
@@ -223,11 +172,12 @@ cdef class Hub:
         self.counters[channel].matched += matched
         return matched
 
-    def publish(self, message):
+    def publish(self, message, now=None):
         """Queue a data message for everybody who is subscribed to it.
 
         Args:
             message: a data message (protocol.md, section 3); what is missing and can be known is filled in.
+            now: monotonic seconds; None: the clock's.
 
         Returns:
             How many subscriptions matched.
@@ -235,11 +185,18 @@ cdef class Hub:
         Raises:
             PublicationError: the message is none, or too large; it has the wire's code, and nobody got anything.
         """
-        return self.publish_publication(publication_of(message))
+        return self.publish_publication(publication_of(message), monotonic_seconds() if now is None else now)
+
+    @property
+    def tick(self):
+        """Seconds until advance() should be called again."""
+        return self.pacer.wheel.tick if self.pacer.wheel.armed else self.wheel.tick
 
     def advance(self, double now):
         """Let the timers fire that are due at `now` (monotonic seconds)."""
-        cdef int64_t slot = self.wheel.pop_due(now)
+        cdef int64_t slot
+        self.pacer.advance(now)
+        slot = self.wheel.pop_due(now)
         while slot >= 0:
             outbox = self._outboxes[slot]
             if outbox is not None:
@@ -248,20 +205,3 @@ cdef class Hub:
                 except Exception as error:      # the others are not to suffer from it
                     (<Outbox>outbox).on_broken(error)
             slot = self.wheel.pop_due(now)
-
-    def connections(self):
-        """Return the connections that are attached."""
-        return [outbox for outbox in self._outboxes if outbox is not None]
-
-    def stats(self):
-        """Return the hub's counters by channel."""
-        return {
-            name: {
-                "publications": self.counters[channel].publications,
-                "matched": self.counters[channel].matched,
-                "deliveries": self.counters[channel].deliveries,
-                "bytes": self.counters[channel].bytes,
-                "received": self.counters[channel].received,
-            }
-            for channel, name in _CHANNEL_NAMES.items()
-        }

@@ -13,12 +13,13 @@ A filter is a bag of terms: the terms of the subscriptions that a connection has
 when one term does; what it is projected to is the union over the terms that do. Terms and filters are
 interned, counted, and gone with their last user, names likewise.
 """
-from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
-from .bitset cimport SlotSet
+from .latest cimport Values
 from .names cimport Names
+from .posting cimport Posting
 from .publication cimport MetricMask, Publication
+from .throttle cimport Cohort, Pace
 from .types cimport NoResult, slot_t
 
 cimport cython
@@ -31,6 +32,7 @@ cdef class Term:
         object key
         readonly Py_ssize_t users
         int channel
+        Pace pace
         # Sorted numbers of the names asked for; NULL: any. `first`: metrics, severities or statuses;
         # `second`: alert types.
         uint32_t *first
@@ -48,24 +50,10 @@ cdef class Filter:
         list counts                     # how many subscriptions have it
         Term only                       # the one term of a one-term filter (nearly all), else None
         uint32_t only_count
-
-
-cdef struct Group:
-    PyObject *filter                    # a Filter; owned through the index's table
-    SlotSet slots
-
-
-@cython.final
-cdef class Posting:
-    cdef:
-        Group *groups                   # sorted by address of the filter
-        uint32_t count
-        uint32_t capacity
-        uint32_t shadowed               # slots here that stand under "all devices" too
-
-    cdef uint32_t position(self, Filter filter) noexcept
-    cdef NoResult add(self, Filter filter, slot_t slot) except NoResult.EXC
-    cdef NoResult remove(self, Filter filter, slot_t slot) except NoResult.EXC
+        Pace pace
+        # Where pace is not real-time: device -> Throttle, of the posting of the device and that of all devices.
+        dict throttles
+        dict throttles_everywhere
 
 
 # What of a publication the filters look at, worked out once.
@@ -86,6 +74,8 @@ cdef class Index:
         list _all                       # channel -> Posting
         dict _terms
         dict _filters
+        list left                       # Cohorts that the slot at hand was in, for its SubscriptionTable
+        list abandoned                  # Cohorts that their last slot has left, for the Pacer
         # Where a name stands in the publication at hand: valid where `_stamps` has the current probe's number.
         uint32_t *_positions
         uint64_t *_stamps
@@ -94,7 +84,7 @@ cdef class Index:
 
     cdef Posting find(self, int channel, object device)
     cdef Posting find_all(self, int channel)
-    cdef Term acquire_term(self, int channel, tuple first, tuple second)
+    cdef Term acquire_term(self, int channel, tuple first, tuple second, tuple pace)
     cdef NoResult release_names(self, Term term) except NoResult.EXC
     cdef NoResult release_term(self, Term term) except NoResult.EXC
     cdef Filter acquire_filter(self, list terms)
@@ -105,4 +95,7 @@ cdef class Index:
     cdef NoResult reserve_positions(self) except NoResult.EXC
     cdef NoResult prepare(self, Publication publication, Probe *probe) except NoResult.EXC
     cdef bint term_matches(self, Term term, const Probe *probe, MetricMask *mask) noexcept
+    cdef NoResult leave(self, Filter filter, object device, bint everywhere, slot_t slot) except NoResult.EXC
+    cdef void wanted(self, Filter filter, Values values, MetricMask *mask) noexcept
+    cdef bint owed(self, Cohort cohort, Filter heir, MetricMask *mask) except -1
     cdef uint32_t matches(self, Filter filter, const Probe *probe, MetricMask *mask) noexcept

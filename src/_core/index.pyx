@@ -3,14 +3,16 @@
 cimport cython
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memmove, memset
+from libc.string cimport memset
 
-from .bitset cimport slotset_add, slotset_bytes, slotset_clear, slotset_discard
+from .bitset cimport slotset_bytes
+from .latest cimport Values
 from .names cimport Names, find_name
-from .publication cimport MetricMask, Publication
+from .posting cimport Group, Posting
+from .publication cimport MASK_WORDS, MetricMask, Publication
+from .throttle cimport Cohort, Pace, Throttle, is_throttled
 from .types cimport NoResult, slot_t, vfast_invariant
 
 from .wire import CHANNEL_NAMES as _CHANNEL_NAMES
@@ -25,75 +27,21 @@ cdef class Term:
         free(self.second)
 
 
+cdef Pace pace_of(list terms):
+    """Return the pace of overlapping subscriptions: the fastest, and a deadband only where all have the same."""
+    cdef Term term = <Term>terms[0]
+    cdef Pace pace = term.pace
+    for term in terms:
+        pace.interval = min(pace.interval, term.pace.interval)
+        if term.pace.deadband != pace.deadband or term.pace.relative != pace.relative:
+            pace.deadband = 0
+            pace.relative = False
+    return pace
+
+
 @cython.final
 cdef class Filter:
     """The terms of a connection at one posting; fields in index.pxd."""
-
-
-@cython.final
-cdef class Posting:
-    """The groups of one (channel, device); fields in index.pxd."""
-
-    def __dealloc__(self):
-        cdef uint32_t i
-        for i in range(self.count):
-            slotset_clear(&self.groups[i].slots)
-            Py_DECREF(<object>self.groups[i].filter)
-        free(self.groups)
-
-    cdef uint32_t position(self, Filter filter) noexcept:
-        """Return where the filter's group is or belongs."""
-        cdef uint32_t low = 0, high = self.count, middle
-        while low < high:
-            middle = (low + high) >> 1
-            if <uintptr_t>self.groups[middle].filter < <uintptr_t><void *>filter:
-                low = middle + 1
-            else:
-                high = middle
-        return low
-
-    cdef NoResult add(self, Filter filter, slot_t slot) except NoResult.EXC:
-        cdef uint32_t at = self.position(filter)
-        cdef uint32_t capacity
-        cdef int added
-        cdef Group *groups
-        if at == self.count or self.groups[at].filter != <PyObject *>filter:
-            if self.count == self.capacity:
-                capacity = 1 if self.capacity == 0 else self.capacity + (self.capacity >> 1) + 1
-                groups = <Group *>realloc(self.groups, capacity * sizeof(Group))
-                if groups == NULL:
-                    raise MemoryError
-                self.groups = groups
-                self.capacity = capacity
-            memmove(self.groups + at + 1, self.groups + at, (self.count - at) * sizeof(Group))
-            memset(self.groups + at, 0, sizeof(Group))
-            self.groups[at].filter = <PyObject *>filter
-            Py_INCREF(filter)
-            self.count += 1
-        added = slotset_add(&self.groups[at].slots, slot)
-        vfast_invariant(added == 1)
-        return NoResult.OK
-
-    cdef NoResult remove(self, Filter filter, slot_t slot) except NoResult.EXC:
-        cdef uint32_t at = self.position(filter)
-        cdef bint there = at < self.count and self.groups[at].filter == <PyObject *>filter
-        cdef Group *groups
-        vfast_invariant(there)
-        if not there:
-            return NoResult.OK
-        there = slotset_discard(&self.groups[at].slots, slot)
-        vfast_invariant(there)
-        if self.groups[at].slots.count == 0:
-            slotset_clear(&self.groups[at].slots)
-            self.count -= 1
-            memmove(self.groups + at, self.groups + at + 1, (self.count - at) * sizeof(Group))
-            Py_DECREF(filter)
-            if self.capacity > 4 and self.count * 4 < self.capacity:
-                groups = <Group *>realloc(self.groups, self.count * 2 * sizeof(Group))
-                if groups != NULL or self.count == 0:
-                    self.groups = groups
-                    self.capacity = self.count * 2
-        return NoResult.OK
 
 
 cdef inline bint holds(const uint32_t *numbers, uint32_t count, uint32_t number) noexcept nogil:
@@ -119,6 +67,8 @@ cdef class Index:
         self._all = [Posting.__new__(Posting) for _ in _CHANNEL_NAMES]
         self._terms = {}
         self._filters = {}
+        self.left = []
+        self.abandoned = []
 
     def __dealloc__(self):
         free(self._positions)
@@ -133,14 +83,19 @@ cdef class Index:
         """Return the posting of "all devices"."""
         return <Posting>self._all[channel]
 
-    cdef Term acquire_term(self, int channel, tuple first, tuple second):
-        """Return the interned term, counting one more user; TooManyNamesError at the bound."""
-        key = (channel, first, second)
+    cdef Term acquire_term(self, int channel, tuple first, tuple second, tuple pace):
+        """Return the interned term, counting one more user; TooManyNamesError at the bound.
+
+        pace: (interval, deadband, relative); None: real-time.
+        """
+        key = (channel, first, second, pace)
         cdef Term term = self._terms.get(key)
         if term is None:
             term = Term.__new__(Term)
             term.key = key
             term.channel = channel
+            if pace is not None:
+                term.pace = Pace(pace[0], pace[1], pace[2])
             if first is not None:
                 term.first = self.names.acquire_all(first)
                 term.first_count = <uint32_t>len(first)
@@ -199,6 +154,10 @@ cdef class Index:
                 filter.only_count = filter.counts[0]
             for term in filter.terms:
                 term.users += 1
+            filter.pace = pace_of(filter.terms)
+            if is_throttled(&filter.pace):
+                filter.throttles = {}
+                filter.throttles_everywhere = {}
             self._filters[key] = filter
         filter.users += 1
         return filter
@@ -229,12 +188,46 @@ cdef class Index:
         cdef Posting posting = self.find_all(channel) if device is None else self.find(channel, device)
         vfast_invariant(posting is not None)
         posting.remove(filter, slot)
+        self.leave(filter, device, device is None, slot)
         self.entries -= 1
         vfast_invariant(self.entries >= 0)
         if posting.count == 0 and device is not None:
             vfast_invariant(posting.shadowed == 0)
             del (<dict>self._devices[channel])[device]
         return NoResult.OK
+
+    cdef NoResult leave(self, Filter filter, object device, bint everywhere, slot_t slot) except NoResult.EXC:
+        """Take a slot out of the filter's cohorts: at a device, and with None, at all of them; note them in `left`."""
+        cdef Throttle throttle
+        cdef Cohort cohort
+        cdef dict throttles = filter.throttles_everywhere if everywhere else filter.throttles
+        if not throttles:
+            return NoResult.OK
+        for throttle in throttles.values() if device is None else (throttles.get(device),):
+            if throttle is not None:
+                cohort = throttle.discard(slot)
+                if cohort is not None:
+                    self.left.append(cohort)
+        return NoResult.OK
+
+    cdef bint owed(self, Cohort cohort, Filter heir, MetricMask *mask) except -1:
+        """Set the mask to what a cohort is owed, or what of that `heir` asks for; say whether it is anything."""
+        cdef Throttle throttle = cohort.throttle
+        cdef Filter filter = <Filter>throttle.filter
+        cdef MetricMask inherited
+        cdef uint64_t any_bit = 0
+        cdef int w
+        self.wanted(filter, throttle.values, mask)
+        throttle.values.since(cohort.since, mask)
+        if cohort.sent_count:
+            cohort.drop_unmoved(&filter.pace, mask)
+        if heir is not None:
+            self.wanted(heir, throttle.values, &inherited)
+            for w in range(MASK_WORDS):
+                mask.words[w] &= inherited.words[w]
+        for w in range(MASK_WORDS):
+            any_bit |= mask.words[w]
+        return any_bit != 0
 
     cdef NoResult shadow(self, int channel, object device, int by) except NoResult.EXC:
         """Count a slot at a device that stands under "all devices" too (by 1), or no longer does (by -1)."""
@@ -307,6 +300,23 @@ cdef class Index:
                 mask.words[position >> 6] |= (<uint64_t>1) << (position & 63)
                 any_metric = True
         return any_metric
+
+    cdef void wanted(self, Filter filter, Values values, MetricMask *mask) noexcept:
+        """Set the mask to those of a device's metrics that the filter asks for."""
+        cdef Term term
+        cdef PyObject *known
+        cdef uint32_t i, position
+        memset(mask, 0, sizeof(MetricMask))
+        for term in filter.terms:
+            if term.first == NULL:
+                for i in range(values.count):
+                    mask.words[i >> 6] |= (<uint64_t>1) << (i & 63)
+                return
+            for i in range(term.first_count):
+                known = PyDict_GetItem(values.positions, self.names._names[term.first[i]])
+                if known != NULL:
+                    position = <uint32_t><object>known
+                    mask.words[position >> 6] |= (<uint64_t>1) << (position & 63)
 
     cdef uint32_t matches(self, Filter filter, const Probe *probe, MetricMask *mask) noexcept:
         """Return how many of a connection's subscriptions match; `mask` is what it gets of a publication of values."""

@@ -38,7 +38,7 @@ cdef class Publication:
         readonly str first
         readonly str second
 
-    cdef bytes piece(self, Py_ssize_t i)
+    cdef object serialise(self, const MetricMask *mask)
     cdef object envelop(self)
 
 

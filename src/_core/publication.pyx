@@ -237,13 +237,14 @@ cdef Publication publication_of(object message):
 cdef class Publication:
     """A data message in its normal form; fields in publication.pxd."""
 
-    cdef bytes piece(self, Py_ssize_t i):
-        """Return b'"name":value' of the i-th metric, serialised at the first call."""
-        cdef bytes text = <bytes>self.pieces[i]
-        if text is None:
-            text = joined(key_text(self.names[i]), serialised(self.values[i]))
-            self.pieces[i] = text
-        return text
+    cdef object serialise(self, const MetricMask *mask):
+        """Set the pieces that the mask names (NULL: all), and `head` and `tail`."""
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            if self.pieces[i] is None and (mask == NULL or (mask.words[i >> 6] >> (i & 63)) & 1):
+                self.pieces[i] = joined(key_text(self.names[i]), serialised(self.values[i]))
+        if self.head is None:
+            self.envelop()
 
     cdef object envelop(self):
         """Set `head` and `tail`: the fields around the metrics, in their documented order."""

@@ -18,5 +18,6 @@ cdef class Grant:
         readonly uint8_t publish
         # Canonical device ids; None: every device.
         readonly frozenset devices
+        readonly double min_interval    # seconds between two updates of a device, at least
 
     cdef bint allows_device(self, object device)

@@ -83,10 +83,11 @@ cdef class Grant:
         channels: bit mask (1 << Channel) of the channels that may be subscribed to.
         publish: bit mask of the channels that may be published on.
         devices: canonical ids of the devices in scope; None: every device.
+        min_interval: seconds between two updates of a device, at least.
     """
 
     def __init__(self, str user not None, double expires_at, *, uint8_t channels=ALL_CHANNELS,
-                 uint8_t publish=0, frozenset devices=None):
+                 uint8_t publish=0, frozenset devices=None, double min_interval=0):
         self.user = user
         self.expires_at = expires_at
         self.channels = channels
@@ -95,6 +96,7 @@ cdef class Grant:
         if VFAST_INVARIANTS and devices is not None:
             for device in devices:
                 vfast_invariant(is_canonical_device(device))
+        self.min_interval = min_interval
 
     cdef bint allows_device(self, object device):
         """Say whether a device is in scope; `device` is canonical, or None for "no device at all"."""

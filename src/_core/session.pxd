@@ -4,6 +4,7 @@
                                             └► a batch: each item in order ─┘
 """
 from .client cimport Client
+from .commands cimport Selection
 from .subscriptions cimport SubscriptionTable
 from .types cimport NoResult
 

@@ -59,7 +59,9 @@ cdef class Session(Client):
     cdef NoResult on_open(self, double now) except NoResult.EXC:
         self.table = SubscriptionTable.__new__(SubscriptionTable)
         self.table.index = self.hub.index
+        self.table.fanout = self.hub
         self.table.slot = self.slot
+        self.table.floor = self.limits.min_interval
         return Client.on_open(self, now)
 
     cdef NoResult on_closed(self) except NoResult.EXC:
@@ -193,7 +195,7 @@ cdef class Session(Client):
             document = {"type": "subscribe_response", "id": id, "success": True, "channel": NAME_OF_CHANNEL[channel],
                         "filters": selection_filters(channel, selection, denied)}
             if channel == Channel.TELEMETRY or channel == Channel.SYSTEM:
-                document["frequency"] = "real-time"
+                document["frequency"] = self.table.in_force(channel, selection.frequency).shown()
             if denied:
                 document["denied"] = {"device_id": [d for d in selection.device_order if d in denied]}
             self.answer(document, None)
@@ -328,8 +330,10 @@ cdef class Session(Client):
     cdef NoResult on_authenticated(self) except NoResult.EXC:
         """Subscribe by itself where the endpoint says so (protocol.md, section 1)."""
         cdef bint anything = self.grant.devices is None or len(self.grant.devices) > 0
+        cdef Selection everything
         if self.wants_implicit and (anything or self.endpoint == Channel.SYSTEM):
-            self.table.subscribe(self.endpoint, Selection.__new__(Selection), True)
+            everything = select(self.endpoint, {}, [])
+            self.table.subscribe(self.endpoint, everything, True)
         return NoResult.OK
 
     cdef NoResult resume(self, double now) except NoResult.EXC:

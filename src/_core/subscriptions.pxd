@@ -10,10 +10,14 @@ top. What it comes down to:
 
 for each channel that it is subscribed to; most connections have one.
 
+When the filter that it stands under somewhere gives way to another one, what it was owed at its frequency is sent.
+
 Invariant: the filter at a device is that over its subscriptions and `everywhere`; `posted` is that over
 `everywhere`. (Small on purpose: an idle connection has one of each.)
 """
 from .commands cimport Selection
+from .fanout cimport Fanout
+from .frequency cimport Frequency
 from .index cimport Filter, Index, Term
 from .scope cimport Grant
 from .types cimport NoResult, slot_t
@@ -27,6 +31,7 @@ cdef class Subscription:
         readonly int channel
         readonly frozenset asked        # canonical ids; None: all devices
         Term term
+        Frequency frequency             # as it was asked for; the term has what is in force
         bint implicit                   # made by the endpoint, not by the client
 
 
@@ -52,12 +57,15 @@ cdef class ChannelTable:
 cdef class SubscriptionTable:
     cdef:
         Index index
+        Fanout fanout
         slot_t slot
         Grant grant
+        double floor                    # seconds: the smallest interval that the server allows, whatever the token says
         list _channels                  # channel -> ChannelTable, None: nothing there
         readonly Py_ssize_t count       # subscriptions
         readonly Py_ssize_t devices     # device ids that they name, in all
 
+    cdef Frequency in_force(self, int channel, Frequency asked)
     cdef Subscription subscribe(self, int channel, Selection selection, bint implicit)
     cdef bint unsubscribe(self, int channel, frozenset devices) except -1
     cdef Py_ssize_t cost_of(self, int channel, frozenset asked, Py_ssize_t *replaced) except -1
@@ -72,3 +80,4 @@ cdef class SubscriptionTable:
     cdef NoResult repost(self, int channel, set touched) except NoResult.EXC
     cdef NoResult repost_device(self, ChannelTable table, int channel, object device) except NoResult.EXC
     cdef NoResult repost_everywhere(self, ChannelTable table, int channel) except NoResult.EXC
+    cdef NoResult collect(self, ChannelTable table, int channel) except NoResult.EXC

@@ -1,10 +1,16 @@
 """The subscriptions of one connection; subscriptions.pxd has the overview."""
 
 cimport cython
+from cpython.object cimport PyObject
+from libc.string cimport memset
 
+from .bitset cimport SlotSet, slotset_add
 from .commands cimport Selection
-from .index cimport Filter
+from .frequency cimport Frequency
+from .index cimport Filter, Term
+from .publication cimport MetricMask
 from .scope cimport Grant, is_canonical_device
+from .throttle cimport Cohort
 from .types cimport NoResult, vfast_invariant
 from .wire cimport CHANNEL_COUNT, Channel
 
@@ -51,6 +57,12 @@ cdef class SubscriptionTable:
         if self._channels[channel] is None:
             self._channels[channel] = ChannelTable.__new__(ChannelTable)
         return <ChannelTable>self._channels[channel]
+
+    cdef Frequency in_force(self, int channel, Frequency asked):
+        """Return a frequency as the server and the token allow it; events have none."""
+        if channel != Channel.TELEMETRY and channel != Channel.SYSTEM:
+            return asked
+        return asked.at_least(max(self.floor, self.grant.min_interval))
 
     cdef frozenset covered(self, Subscription subscription):
         """Return the devices that the subscription covers under the scope; None: all there are."""
@@ -131,6 +143,7 @@ cdef class SubscriptionTable:
             self.index.add(channel, device, new, self.slot)
             if shadowed:
                 self.index.shadow(channel, device, 1)
+                self.index.leave(table.posted, device, True, self.slot)
         return NoResult.OK
 
     cdef NoResult repost_everywhere(self, ChannelTable table, int channel) except NoResult.EXC:
@@ -144,13 +157,14 @@ cdef class SubscriptionTable:
         else:
             new = self.index.acquire_filter([subscription.term for subscription in table.everywhere])
         if old is not None:
-            self.index.remove(channel, None, old, self.slot)
+            if old is not new:
+                self.index.remove(channel, None, old, self.slot)
             self.index.release_filter(old)
         if (old is None) != (new is None):
             for device, coverage in table.by_device.items():
                 if coverage.posted is not None:
                     self.index.shadow(channel, device, 1 if old is None else -1)
-        if new is not None:
+        if new is not None and old is not new:
             self.index.add(channel, None, new, self.slot)
         table.posted = new
         for device in list(table.by_device):
@@ -165,6 +179,29 @@ cdef class SubscriptionTable:
             self.repost_everywhere(table, channel)
         for device in touched:
             self.repost_device(table, channel, device)
+        if self.index.left:
+            self.collect(table, channel)
+        return NoResult.OK
+
+    cdef NoResult collect(self, ChannelTable table, int channel) except NoResult.EXC:
+        """Send what the cohorts that were left owed, as far as what the connection has there now asks for it."""
+        cdef Cohort cohort
+        cdef Coverage coverage
+        cdef Filter heir
+        cdef MetricMask mask
+        cdef SlotSet slots
+        cdef bytes frame
+        memset(&slots, 0, sizeof(SlotSet))
+        slotset_add(&slots, self.slot)
+        for cohort in self.index.left:
+            coverage = table.by_device.get(cohort.throttle.values.device)
+            heir = table.posted if coverage is None else coverage.posted
+            if heir is not None and self.index.owed(cohort, heir, &mask):
+                frame = cohort.throttle.values.frame_of(&mask)
+                self.fanout.deliver(<PyObject *>frame, &slots, channel, False, False)
+            if cohort.slots.count == 0:
+                self.index.abandoned.append(cohort)
+        self.index.left.clear()
         return NoResult.OK
 
     cdef NoResult end(self, Subscription subscription, set touched) except NoResult.EXC:
@@ -204,7 +241,9 @@ cdef class SubscriptionTable:
         subscription.channel = channel
         subscription.asked = selection.devices
         subscription.implicit = implicit
-        subscription.term = self.index.acquire_term(channel, selection.first, selection.second)
+        subscription.frequency = selection.frequency
+        subscription.term = self.index.acquire_term(channel, selection.first, selection.second,
+                                                    self.in_force(channel, selection.frequency).key())
         for other in list(self.of(channel).subscriptions):
             if other.implicit or other.asked == subscription.asked:
                 self.end(other, touched)
@@ -261,9 +300,10 @@ cdef class SubscriptionTable:
         devices is None where the whole channel went or all devices had been asked for.
         """
         cdef Subscription subscription
+        cdef Term term
         cdef set touched
         cdef list lost = []
-        cdef list ended = []
+        cdef list ended = []            # terms
         cdef list kept
         cdef int channel
         for channel in range(CHANNEL_COUNT):
@@ -285,15 +325,20 @@ cdef class SubscriptionTable:
                     self.leave(subscription, touched)
                     kept.append(subscription)
                     continue
-                ended.append(subscription)
+                ended.append(subscription.term)
             previous, self.grant = self.grant, grant
             for subscription in kept:
+                term = subscription.term
+                key = self.in_force(channel, subscription.frequency).key()
+                if key != term.key[3]:
+                    subscription.term = self.index.acquire_term(channel, term.key[1], term.key[2], key)
+                    ended.append(term)
                 self.enter(subscription, touched)
             self.repost(channel, touched)
             self.grant = previous
         self.grant = grant
-        for subscription in ended:
-            self.index.release_term(subscription.term)
+        for term in ended:
+            self.index.release_term(term)
         return lost
 
     cdef NoResult clear(self) except NoResult.EXC:

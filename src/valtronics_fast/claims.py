@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
     from valtronics_fast.config import AuthConfig
 
-__all__ = ["MAX_DEVICES", "MAX_SUBJECT_BYTES", "MAX_TIME", "AuthReason", "grant_from_claims"]
+__all__ = ["MAX_DEVICES", "MAX_INTERVAL", "MAX_SUBJECT_BYTES", "MAX_TIME", "AuthReason", "grant_from_claims"]
 
 MAX_TIME = 253_402_300_799
 """The last second of the year 9999, in Unix seconds: what ISO 8601 can still write down."""
 MAX_SUBJECT_BYTES = 256
 MAX_DEVICES = 10_000
 """The most ids that the claim `devices` may list."""
+
+MAX_INTERVAL = 86_400
+"""The most seconds that the claim `min_interval` may ask for."""
 
 _ALL_CHANNELS = sum(1 << channel for channel in CHANNELS.values())
 
@@ -57,6 +60,7 @@ class AuthReason(StrEnum):
     BAD_CHANNELS = "bad_channels"
     BAD_DEVICES = "bad_devices"
     BAD_PUBLISH = "bad_publish"
+    BAD_MIN_INTERVAL = "bad_min_interval"
 
 
 def grant_from_claims(claims: Mapping[str, object], config: AuthConfig, now: float) -> Grant:
@@ -91,6 +95,7 @@ def grant_from_claims(claims: Mapping[str, object], config: AuthConfig, now: flo
         channels=_channels(claims, config),
         publish=_publish(claims.get("publish", False)),
         devices=_devices(claims, config),
+        min_interval=_min_interval(claims.get("min_interval", 0)),
     )
     if now >= expires_at + config.leeway:
         raise AuthError(AuthReason.EXPIRED, ErrorCode.TOKEN_EXPIRED)
@@ -136,6 +141,13 @@ def _publish(value: object) -> int:
     if isinstance(value, bool):
         return _ALL_CHANNELS if value else 0
     return _mask(value, AuthReason.BAD_PUBLISH)
+
+
+def _min_interval(value: object) -> float:
+    """Return the seconds between two updates of a device, at least."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_INTERVAL:
+        return float(value)
+    raise AuthError(AuthReason.BAD_MIN_INTERVAL)
 
 
 def _mask(names: object, reason: AuthReason) -> int:

@@ -54,6 +54,7 @@ def limits_of(config: Config) -> Limits:
         batch_items=limits.batch_items,
         subscriptions=limits.subscriptions,
         device_ids=limits.device_ids,
+        min_interval=limits.min_interval,
         json_depth=limits.json_depth,
         queue_size=limits.queue_size,
         auth_attempts=auth.attempts,

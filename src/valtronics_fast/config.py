@@ -27,6 +27,7 @@ __all__ = [
     "AuthConfig",
     "BackplaneConfig",
     "Config",
+    "HistoryConfig",
     "HttpConfig",
     "LimitsConfig",
     "LoggingConfig",
@@ -188,6 +189,14 @@ class LimitsConfig(Section, frozen=True, kw_only=True):
     device_ids: Annotated[
         Count, setting("Device ids in all subscriptions of one connection.", zero="no limit")
     ] = 10_000
+    min_interval: Annotated[
+        Duration,
+        setting(
+            "The smallest interval between two updates of a device that a telemetry or system subscription may have; "
+            "what asks for more is slowed down, and told so.",
+            zero="real time",
+        ),
+    ] = 0.0
     publication_size: Annotated[
         Size, setting("Largest data message that is published, as JSON.", zero="no limit")
     ] = 65_536
@@ -200,6 +209,19 @@ class LimitsConfig(Section, frozen=True, kw_only=True):
         msgspec.Meta(ge=1, le=MAX_COUNT),
         setting("Most recent client addresses whose new connections are counted.", unit="addresses"),
     ] = 100_000
+
+
+class HistoryConfig(Section, frozen=True, kw_only=True):
+    """What is remembered of each channel for those who come later, or read slowly."""
+
+    latest_size: Annotated[
+        Size,
+        setting(
+            "Newest values of a channel, by device and metric: for frequencies, slow readers and snapshots. Beyond it, "
+            "the device that has been silent longest is forgotten.",
+            zero="no limit",
+        ),
+    ] = 64 << 20
 
 
 class SecurityConfig(Section, frozen=True, kw_only=True):
@@ -296,6 +318,7 @@ class Config(Section, frozen=True, kw_only=True):
     http: HttpConfig = HttpConfig()
     auth: AuthConfig = AuthConfig()
     limits: LimitsConfig = LimitsConfig()
+    history: HistoryConfig = HistoryConfig()
     security: SecurityConfig = SecurityConfig()
     tls: TlsConfig = TlsConfig()
     mqtt: MqttConfig = MqttConfig()

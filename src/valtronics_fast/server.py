@@ -108,6 +108,7 @@ class Server:
             time.monotonic(),
             delay=partial(loop.call_later, config.server.flush_interval) if config.server.flush_interval else None,
             max_payload=config.limits.publication_size,
+            max_latest=config.history.latest_size,
         )
         self._clients = Clients(config, self._hub, self._authenticator, self._statistics, self.publish)
         self._gate = ServerGate(config, self._clients)
@@ -180,8 +181,8 @@ class Server:
 
     def _tick(self) -> None:
         """Let the connections' timers fire, and come again."""
-        self._timer = asyncio.get_running_loop().call_later(self._hub.wheel.tick, self._tick)
         self._hub.advance(time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(self._hub.tick, self._tick)
 
     async def stop(self) -> None:
         """Stop listening, stop the producers, close every connection (1001).

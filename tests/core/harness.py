@@ -37,6 +37,7 @@ LIMITS: dict[str, float] = {
     "batch_items": 50,
     "subscriptions": 1000,
     "device_ids": 10000,
+    "min_interval": 0,
     "json_depth": 16,
     "queue_size": 2 << 20,
     "auth_attempts": 3,
@@ -48,6 +49,7 @@ LIMITS: dict[str, float] = {
     "close_timeout": 2,
 }
 EMPTY_INDEX = {"entries": 0, "devices": 0, "names": 0, "terms": 0, "filters": 0, "bytes": 0}
+IDLE_PACER = {"cohorts": 0, "subscribers": 0, "timers": 0, "throttles": 0}
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -107,7 +109,9 @@ class Server:
 
     Args:
         names: bound on the index's names.
-        clock: let the connections' timers run; without it the test calls `hub.advance`.
+        max_latest: bound on the newest values of a channel, in bytes; 0: none.
+        clock: let the timers run; without it the test calls `hub.advance`.
+        now: when the hub's time begins, in seconds, for a test that makes up its time; None: now.
         delay: takes the function that writes delayed data, for the test to call; None: data goes out each turn.
         send_buffer: SO_SNDBUF of the connections, in bytes; 0: the system's.
         tls: contexts of the server and of its clients; None: no TLS.
@@ -118,7 +122,9 @@ class Server:
         self,
         *,
         names: int = 65536,
+        max_latest: int = 0,
         clock: bool = True,
+        now: float | None = None,
         delay: Callable[[Callable[[], None]], object] | None = None,
         send_buffer: int = 0,
         tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None,
@@ -128,7 +134,9 @@ class Server:
         self.unhandled: list[dict[str, Any]] = []
         self.clients: list[Client] = []
         self._names = names
+        self._max_latest = max_latest
         self._clock = clock
+        self._now = now
         self._delay = delay
         self._send_buffer = send_buffer
         self._tls = tls
@@ -141,8 +149,10 @@ class Server:
         assert isinstance(loop, uvloop.Loop)  # the outbox relies on how its transports pause and resume
         loop.set_exception_handler(lambda _, context: self.unhandled.append(context))
         self.schedule: Callable[[Callable[[], None]], object] = loop.call_soon
+        now = time.monotonic() if self._now is None else self._now
         self.hub = Hub(
-            lambda flush: self.schedule(flush), time.monotonic(), delay=self._delay, tick=0.01, names=self._names
+            lambda flush: self.schedule(flush), now, delay=self._delay, tick=0.01, names=self._names,
+            max_latest=self._max_latest,
         )
         self.host = Host(self.hub)
         listener = socket.socket()
@@ -176,6 +186,9 @@ class Server:
             check_hub(self.hub)
             assert self.hub.index.stats() == EMPTY_INDEX
             assert self.hub.wheel.armed == 0
+            self.hub.advance(0)
+            assert self.hub.pacer.stats() == IDLE_PACER
+            assert [table.stats()["served"] for table in self.hub.latest if table is not None] == [0, 0]
             assert set(self.host.opened_sessions) == set(self.host.closed_sessions)
             assert self.unhandled == []
             assert self.host.errors == []
@@ -192,12 +205,18 @@ class Server:
         channels: int = 15,
         publish: int = 0,
         devices: frozenset[int | str] | None = None,
+        min_interval: float = 0,
     ) -> str:
         """Return a new token that permits this, for `seconds`."""
         self._tokens += 1
         token = f"token-{self._tokens}"
         self.host.grants[token] = Grant(
-            user, time.time() + seconds, channels=channels, publish=publish, devices=devices
+            user,
+            time.time() + seconds,
+            channels=channels,
+            publish=publish,
+            devices=devices,
+            min_interval=min_interval,
         )
         return token
 

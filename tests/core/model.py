@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from core.frequency_model import REAL_TIME, Pace, pace_of, parse
 from core.oracle import device_key
 
 Message = dict[str, Any]
@@ -43,6 +44,7 @@ class Scope:
 
     channels: frozenset[str] = frozenset(FILTERS)
     devices: frozenset[Device] | None = None
+    min_interval: float = 0
 
 
 @dataclass(eq=False)
@@ -52,12 +54,14 @@ class Subscription:
     channel: str
     devices: frozenset[Device] | None
     names: tuple[tuple[str, ...] | None, ...]
+    pace: Pace = REAL_TIME
     implicit: bool = False
+    asked: Any = None  # the frequency, as it was written
 
     @property
     def term(self) -> object:
         """What is asked for apart from devices."""
-        return self.channel, self.names
+        return self.channel, self.names, self.pace
 
     def covered(self, scope: Scope) -> frozenset[Device] | None:
         """Return the devices that it comes down to; None: all there are, and messages about none."""
@@ -84,19 +88,37 @@ class Subscription:
         return set()
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What the subscriptions of a connection come down to at one device.
+
+    key: equal for what counts as the same, which goes on undisturbed. names: the metrics asked for, None: all.
+    """
+
+    key: object
+    names: set[str] | None
+    pace: Pace
+
+
 @dataclass(eq=False)
 class Connection:
-    """A client: what its token permits and what it has subscribed to, oldest first."""
+    """A client: what its token permits and what it has subscribed to, oldest first; the server's smallest interval."""
 
     scope: Scope
     endpoint: str | None = None
+    min_interval: float = 0
     subscriptions: list[Subscription] = field(default_factory=list)
 
     def start(self) -> None:
         """Subscribe to the endpoint's channel, as every client of one is when it has authenticated."""
         if self.endpoint is not None and (self.scope.devices != frozenset() or self.endpoint == "system"):
             names = (None,) * len(FILTERS[self.endpoint])
-            self.subscriptions.append(Subscription(self.endpoint, None, names, implicit=True))
+            interval = self.slowest() if "metrics" in FILTERS[self.endpoint] else 0
+            self.subscriptions.append(Subscription(self.endpoint, None, names, Pace(interval), implicit=True))
+
+    def slowest(self) -> float:
+        """Return the smallest interval that it may have."""
+        return max(self.min_interval, self.scope.min_interval)
 
     def subscribe(self, command: Message) -> Message:
         """Do a valid subscribe command; return the answer."""
@@ -108,7 +130,11 @@ class Connection:
         devices = None if asked is None else frozenset(asked)
         given = [asked_for(command, name) for name in FILTERS[channel]]
         names = tuple(None if value is None else tuple(sorted(set(value))) for value in given)
-        new = Subscription(channel, devices, names)
+        has_frequency = "metrics" in FILTERS[channel]
+        written = command.get("filters", {}).get("frequency") or command.get("frequency")
+        frequency = parse(written, self.slowest() if has_frequency else 0)
+        assert frequency is not None
+        new = Subscription(channel, devices, names, frequency.pace, asked=written)
         if channel not in self.scope.channels or new.covered(self.scope) == frozenset():
             return answer | {"type": "error", "error": "forbidden"}
         self.subscriptions = [
@@ -123,8 +149,8 @@ class Connection:
             if denied := [device for device in in_order if device not in covered]:
                 answer["denied"] = {"device_id": denied}
         filters |= {name: list(value) for name, value in zip(FILTERS[channel], names, strict=True) if value}
-        if "metrics" in FILTERS[channel]:
-            answer["frequency"] = "real-time"
+        if has_frequency:
+            answer["frequency"] = frequency.shown
         return answer | {"type": "subscribe_response", "success": True, "filters": filters}
 
     def unsubscribe(self, command: Message) -> Message:
@@ -167,9 +193,29 @@ class Connection:
                     announcement |= {"device_id": sorted(subscription.devices, key=str)}
                 lost.append(announcement)
             else:
+                if "metrics" in FILTERS[subscription.channel]:
+                    frequency = parse(subscription.asked, self.slowest())
+                    assert frequency is not None
+                    subscription.pace = frequency.pace
                 kept.append(subscription)
         self.subscriptions = kept
         return sorted(lost, key=lambda message: list(FILTERS).index(message["channel"]))
+
+    def standing(self, channel: str, device: Device | None) -> Standing | None:
+        """Return what it has at a device (None: the system), None when that is nothing."""
+        own = [subscription for subscription in self.subscriptions if subscription.channel == channel]
+        covers = [(subscription, subscription.covered(self.scope)) for subscription in own]
+        there = [subscription for subscription, devices in covers if devices is None or device in devices]
+        if not there:
+            return None
+        names = [subscription.names[0] for subscription in there]
+        by_name = any(devices is not None and device in devices for _, devices in covers)
+        terms = Counter(subscription.term for subscription in there)
+        return Standing(
+            (by_name, frozenset(terms.items())),
+            None if None in names else {name for some in names for name in some or ()},
+            pace_of([subscription.pace for subscription in there]),
+        )
 
     def receive(self, message: Message) -> tuple[Message | None, int]:
         """Return what the client gets of a complete data message, and how many of its subscriptions match."""

@@ -15,7 +15,8 @@ import pytest
 from core.harness import Server, telemetry
 from valtronics_fast._core.bitset import Slots
 from valtronics_fast._core.checks import INVARIANTS, check_hub, check_index, check_slots, check_wheel
-from valtronics_fast._core.index import Filter, Posting, Term
+from valtronics_fast._core.index import Filter, Term
+from valtronics_fast._core.posting import Posting
 from valtronics_fast._core.subscriptions import SubscriptionTable
 from valtronics_fast._core.wheel import TimerWheel
 

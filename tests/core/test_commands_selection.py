@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.frequency_model import parse
 from core.oracle import device_key
 from valtronics_fast._core.commands import selection
 from valtronics_fast._core.wire import CHANNELS
@@ -33,18 +34,6 @@ def select(channel: str, message: dict[str, Any]) -> Any:
     return selection(CHANNELS[channel], message)
 
 
-def is_frequency(value: object) -> bool:
-    if isinstance(value, dict):
-        deadband = value.get("deadband", 0)
-        if isinstance(deadband, str):
-            fits = re.fullmatch(r"[0-9]+(\.[0-9]+)?%", deadband) is not None
-        else:
-            fits = type(deadband) in {int, float} and deadband >= 0
-        every = value.get("every")
-        return fits and set(value) <= {"every", "deadband"} and isinstance(every, str) and is_frequency(every)
-    return isinstance(value, str) and re.fullmatch(r"real-time|[1-9][0-9]*(ms|s|m|h)", value) is not None
-
-
 def oracle(channel: str, message: dict[str, Any]) -> Selected | None:
     """Return (devices, first, second), None when the answer is `invalid_filter`."""
     filters = {} if message.get("filters") is None else message["filters"]
@@ -56,7 +45,7 @@ def oracle(channel: str, message: dict[str, Any]) -> Selected | None:
     there = {key: value for key, value in used.items() if value is not None}
     values = {key: value if isinstance(value, list) else [value] for key, value in there.items()}
     frequency = used["frequency"]
-    if frequency is not None and (channel not in HAVE_FREQUENCY or not is_frequency(frequency)):
+    if frequency is not None and (channel not in HAVE_FREQUENCY or parse(frequency) is None):
         return None
     devices = [device_key(value) for value in values.get("device_id", [])]
     names = [values.get(name) for name in NAME_FILTERS[channel]]
@@ -220,7 +209,7 @@ def test_frequency_belongs_to_values_not_to_events(frequency: object) -> None:
 @ANY_CHANNEL
 @pytest.mark.parametrize("frequency", NO_FREQUENCIES, ids=repr)
 def test_other_frequencies_are_refused(channel: str, frequency: object) -> None:
-    assert not is_frequency(frequency)
+    assert parse(frequency) is None
     for message in ({"frequency": frequency}, {"filters": {"frequency": frequency}}):
         assert isinstance(select(channel, message), str)
 

@@ -84,7 +84,7 @@ async def cycle(server: Server, clients: list[Client], choose: random.Random) ->
 @counted
 async def test_a_hundred_thousand_subscriptions_leave_nothing_behind() -> None:
     choose = random.Random(1)
-    async with Server() as server:
+    async with Server(max_latest=128 << 10) as server:
         clients = [await server.login() for _ in range(4)]
         done, sizes = 0, []
         while done < 100_000:

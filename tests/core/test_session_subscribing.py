@@ -164,7 +164,8 @@ async def test_frequencies_are_understood(frequency: object) -> None:
     async with Server() as server:
         client = await server.login()
         for form in ({"frequency": frequency}, {"filters": {"frequency": frequency}}):
-            assert (await client.ask(**subscribe(channel="telemetry", **form)))["success"] is True
+            answer = await client.ask(**subscribe(channel="telemetry", **form))
+            assert (answer["success"], answer["frequency"]) == (True, frequency)
 
 
 @pytest.mark.parametrize("device", [[], [None], 1.5, True, "", {}])

@@ -15,6 +15,7 @@ class Limits:
     batch_items: int
     subscriptions: int
     device_ids: int
+    min_interval: float
     json_depth: int
     queue_size: int
     auth_attempts: int

@@ -1,17 +1,16 @@
 from collections.abc import Callable, Mapping
 from typing import final
 
-from valtronics_fast._core.connection import Connection
+from valtronics_fast._core.fanout import Fanout
 from valtronics_fast._core.index import Index
-from valtronics_fast._core.outbox import Turn
-from valtronics_fast._core.wheel import TimerWheel
+from valtronics_fast._core.latest import LatestTable
+from valtronics_fast._core.pacer import Pacer
 
 @final
-class Hub:
+class Hub(Fanout):
     index: Index
-    wheel: TimerWheel
-    turn: Turn
-    attached: int
+    pacer: Pacer
+    latest: list[LatestTable | None]
     max_payload: int
     def __init__(
         self,
@@ -22,8 +21,9 @@ class Hub:
         tick: float = 0.05,
         names: int = 65536,
         max_payload: int = 0,
+        max_latest: int = 0,
     ) -> None: ...
-    def publish(self, message: Mapping[str, object]) -> int: ...
+    @property
+    def tick(self) -> float: ...
+    def publish(self, message: Mapping[str, object], now: float | None = None) -> int: ...
     def advance(self, now: float) -> None: ...
-    def connections(self) -> list[Connection]: ...
-    def stats(self) -> dict[str, dict[str, int]]: ...

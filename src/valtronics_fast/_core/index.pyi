@@ -11,9 +11,6 @@ class Filter:
     users: int
 
 @final
-class Posting: ...
-
-@final
 class Index:
     names: Names
     entries: int

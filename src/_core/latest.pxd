@@ -1,0 +1,74 @@
+"""The newest value of each metric of each device: what a subscription that is not real-time is served from.
+
+    device -> Values    positions: name -> i      (a list like any parallel list: [temperature | humidity | ...])
+                        pieces[i]                 b'"temperature":{...}', as the publication serialised it
+                        metrics[i]                offset of the publication that it came with, in its channel; its value
+                                                  where that is a number, else NaN (for deadbands)
+
+Who has got everything up to offset n is owed the pieces with a higher one: trailing flushes of a frequency, what a slow
+reader has missed, and a snapshot (n = 0) are the same question. Events that have a newest state (a device's status) are
+a table of Values with one piece, which is the whole message.
+
+Bounded in bytes; the device that has been silent longest goes first, and who is to be served from it has to be before.
+So it is with the metrics of a device that has more of them than a MetricMask holds.
+"""
+from libc.stdint cimport uint32_t, uint64_t
+
+from .publication cimport MetricMask, Publication
+from .types cimport NoResult
+
+cimport cython
+
+
+cdef struct Metric:
+    uint64_t offset
+    double number
+    uint32_t serial                 # of the metric that has this place; a device with too many of them gives it on
+
+
+@cython.final
+cdef class Values:
+    cdef:
+        int channel
+        readonly object device          # canonical id; None: the system
+        bytes head                      # of its messages, around the pieces
+        bytes tail
+        readonly uint64_t offset        # of the newest publication
+        uint32_t count
+        uint32_t capacity
+        dict positions
+        list names
+        list pieces
+        Metric *metrics
+        uint32_t serials
+        str state                       # events: the name that filters look at
+        Py_ssize_t nbytes
+        list served                     # Throttles and Backlogs that are to be served from it
+        # The table's list from the longest silent to the newest; borrowed, the table's dict owns them.
+        void *older
+        void *newer
+
+    cdef NoResult reserve(self, uint32_t capacity) except NoResult.EXC
+    # Metrics that a publication takes the places of.
+    cdef bint displaced_by(self, Publication publication, MetricMask *mask) except -1
+    cdef uint32_t position_of(self, str name) except? 0xFFFFFFFF
+    cdef void since(self, uint64_t offset, MetricMask *mask) noexcept
+    cdef bytes frame_of(self, const MetricMask *mask)
+
+
+@cython.final
+cdef class LatestTable:
+    cdef:
+        readonly Py_ssize_t limit       # bytes; 0: no bound
+        readonly Py_ssize_t nbytes
+        readonly uint64_t evicted
+        dict _values
+        void *_oldest
+        void *_newest
+
+    cdef Values store(self, Publication publication, uint64_t offset)
+    cdef Values find(self, object device)
+    cdef Values excess(self, Values kept)
+    cdef NoResult remove(self, Values values) except NoResult.EXC
+    cdef void unlink(self, Values values) noexcept
+    cdef void append(self, Values values) noexcept

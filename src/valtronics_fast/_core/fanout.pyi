@@ -1,0 +1,23 @@
+from collections.abc import Callable
+
+from typing_extensions import disjoint_base
+
+from valtronics_fast._core.connection import Connection
+from valtronics_fast._core.outbox import Turn
+from valtronics_fast._core.wheel import TimerWheel
+
+@disjoint_base
+class Fanout:
+    wheel: TimerWheel
+    turn: Turn
+    attached: int
+    def __init__(
+        self,
+        schedule: Callable[[Callable[[], None]], object],
+        now: float,
+        *,
+        delay: Callable[[Callable[[], None]], object] | None = None,
+        tick: float = 0.05,
+    ) -> None: ...
+    def connections(self) -> list[Connection]: ...
+    def stats(self) -> dict[str, dict[str, int]]: ...
