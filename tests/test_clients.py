@@ -185,7 +185,8 @@ def test_every_bound_of_a_connection_comes_from_its_setting() -> None:
             for number, name in enumerate(
                 (
                     "messages_per_second", "message_size", "auth_size", "frame_size", "fragments",
-                    "batch_items", "subscriptions", "device_ids", "json_depth", "queue_size",
+                    "batch_items", "subscriptions", "device_ids", "json_depth", "queue_mark",
+                    "queue_size", "queue_time", "queue_limit",
                 )
             )
         },

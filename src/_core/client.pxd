@@ -13,6 +13,13 @@ from .scope cimport Grant
 from .types cimport NoResult
 
 
+# Wishes, as bits: token_expiring messages, notices of conflation, data messages in batches.
+cdef enum:
+    WISH_RENEW = 1
+    WISH_NOTICES = 2
+    WISH_BATCH = 4
+
+
 cdef class Client(Connection):
     cdef:
         object host
@@ -24,7 +31,7 @@ cdef class Client(Connection):
         bint authenticating
         int auth_outcome                # ErrorCode of the last one
         object auth_id
-        bint auth_renews
+        int auth_wishes
         uint32_t auth_failures
         list backlog
         Py_ssize_t backlog_bytes
@@ -32,13 +39,13 @@ cdef class Client(Connection):
         # Expiry.
         double expires_at               # monotonic; INFINITY: never
         bint expired                    # in the grace period
-        bint renews                     # wants token_expiring notices
+        int wishes                      # what it asked for in `auth`
         bint renewal_told
         uint32_t failures               # internal errors
 
     cdef int authenticate(self, dict message, object id, double now) except -1
     cdef NoResult refuse(self, object id, int code, str text) except NoResult.EXC
-    cdef NoResult accept(self, Grant grant, object id, bint renews, bint silent, double now) except NoResult.EXC
+    cdef NoResult accept(self, Grant grant, object id, int wishes, bint silent, double now) except NoResult.EXC
     cdef bint defer(self, const char *text, Py_ssize_t size) except -1
     cdef NoResult resume(self, double now) except NoResult.EXC
     # A fault of the server: told to both sides; returns its ErrorCode.

@@ -59,7 +59,7 @@ cdef class Client(Connection):
         self.host.opened(self)
         if grant is not None:
             self.handshake_grant = None
-            self.accept(grant, None, False, True, now)
+            self.accept(grant, None, 0, True, now)
         return NoResult.OK
 
     cdef NoResult on_closed(self) except NoResult.EXC:
@@ -96,7 +96,7 @@ cdef class Client(Connection):
             return self.opened_at + self.limits.auth_timeout if self.limits.auth_timeout else INFINITY
         if self.expired:
             return self.expires_at + self.limits.grace
-        if self.renews and not self.renewal_told:
+        if self.wishes & WISH_RENEW and not self.renewal_told:
             return self.expires_at - self.limits.renewal_notice
         return self.expires_at
 
@@ -109,7 +109,7 @@ cdef class Client(Connection):
             self.expired = True
             if now >= self.expires_at + self.limits.grace:
                 self.close(CloseCode.CLOSE_TOKEN_EXPIRED)
-        elif self.renews and not self.renewal_told and now >= self.expires_at - self.limits.renewal_notice:
+        elif self.wishes & WISH_RENEW and not self.renewal_told and now >= self.expires_at - self.limits.renewal_notice:
             self.renewal_told = True
             self.answer({"type": "token_expiring", "expires_in": <long long>ceil(self.expires_at - now)}, None)
         return 0
@@ -118,17 +118,19 @@ cdef class Client(Connection):
 
     cdef int authenticate(self, dict message, object id, double now) except -1:
         """Have the token verified; its outcome is answered here or, when the key has to be fetched, later."""
-        cdef bint renews = message.get("renew") is True
+        cdef int wishes = (WISH_RENEW if message.get("renew") is True else 0) | (
+            WISH_NOTICES if message.get("notices") is True else 0) | (
+            WISH_BATCH if message.get("batch") is True else 0)
         outcome = self.host.authenticate(self, message.get("token"))
         if outcome is None:
             self.refuse(id, ErrorCode.INVALID_TOKEN, None)
             return self.auth_outcome
         if isinstance(outcome, Grant):
-            self.accept(outcome, id, renews, False, now)
+            self.accept(outcome, id, wishes, False, now)
             return self.auth_outcome
         self.authenticating = True
         self.auth_id = id
-        self.auth_renews = renews
+        self.auth_wishes = wishes
         self.host.wait(self, outcome)
         return ErrorCode.NO_ERROR
 
@@ -142,7 +144,7 @@ cdef class Client(Connection):
             if grant is None:
                 self.refuse(self.auth_id, ErrorCode.INVALID_TOKEN, None)
             else:
-                self.accept(grant, self.auth_id, self.auth_renews, False, now)
+                self.accept(grant, self.auth_id, self.auth_wishes, False, now)
         except Exception as error:
             self.auth_outcome = self.fail_internally(error, self.auth_id)
         if self.dropped_untold:
@@ -188,7 +190,7 @@ cdef class Client(Connection):
             return self.close(CloseCode.CLOSE_INVALID_TOKEN)
         return NoResult.OK
 
-    cdef NoResult accept(self, Grant grant, object id, bint renews, bint silent, double now) except NoResult.EXC:
+    cdef NoResult accept(self, Grant grant, object id, int wishes, bint silent, double now) except NoResult.EXC:
         """Take a verified token into force, at the start or as a renewal.
 
         silent: it came with the handshake, nobody waits for an auth_response.
@@ -211,7 +213,8 @@ cdef class Client(Connection):
         self.grant = grant
         self.expires_at = now + remaining
         self.expired = self.renewal_told = False
-        self.renews = self.renews or renews
+        self.wishes |= wishes
+        self.queue.batches = self.wishes & WISH_BATCH != 0
         if not silent:
             self.answer({"type": "auth_response", "success": True, "user": grant.user,
                          "expires_at": iso_timestamp(grant.expires_at), "expires_in": <long long>max(0, remaining),

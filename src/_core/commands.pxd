@@ -1,5 +1,5 @@
 """Bytes of a client's message -> what it asks for (protocol.md, section 3). No session, no clock, no exceptions."""
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from .frequency cimport Frequency
 
@@ -39,8 +39,14 @@ cdef class Selection:
         readonly tuple first
         readonly tuple second
         Frequency frequency
+        # Snapshot and recovery; epoch None: no `since`.
+        bint snapshot
+        bint recovers
+        str epoch
+        uint64_t offset
 
 # None with a text for people in `problem` when the filters are not valid.
 cdef Selection select(int channel, dict message, list problem)
+cdef bint take_recovery(Selection selection, dict message, list problem) except -1
 cdef dict selection_filters(int channel, Selection selection, frozenset denied)
 cdef frozenset devices_of(object value, list problem)

@@ -22,6 +22,7 @@ cdef enum:
 
 cdef dict COMMAND_NUMBERS = _COMMANDS
 cdef object MAX_ID = (1 << 63) - 1
+cdef object MAX_OFFSET = (1 << 53) - 1      # what every client can write down
 cdef object MIN_ID = -(1 << 63)
 
 # The names that each channel filters by, beside device_id: (first, second) of a Selection.
@@ -295,6 +296,31 @@ cdef Selection select(int channel, dict message, list problem):
             if selection.second is None:
                 return None
     return selection
+
+
+cdef bint take_recovery(Selection selection, dict message, list problem) except -1:
+    """Take `snapshot`, `recover` and `since` of a subscribe command; False with a text in `problem`: one is wrong."""
+    cdef dict since
+    for key in ("snapshot", "recover"):
+        if message.get(key) is not None and type(message[key]) is not bool:
+            problem.append(f"{key} must be true or false")
+            return False
+    selection.snapshot = message.get("snapshot") is True
+    selection.recovers = message.get("recover") is True
+    if message.get("since") is None:
+        return True
+    if type(message["since"]) is not dict:
+        problem.append('since must be {"epoch": ..., "offset": ...}, as a position was told')
+        return False
+    since = message["since"]
+    if type(since.get("epoch")) is not str or type(since.get("offset")) is not int or not (
+            0 <= since["offset"] <= MAX_OFFSET):
+        problem.append('since must be {"epoch": ..., "offset": ...}, as a position was told')
+        return False
+    selection.recovers = True
+    selection.epoch = since["epoch"]
+    selection.offset = since["offset"]
+    return True
 
 
 cdef dict selection_filters(int channel, Selection selection, frozenset denied):

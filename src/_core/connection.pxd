@@ -24,8 +24,8 @@ cdef enum ConnectionState:
     STATE_CLOSED = 3
 
 
-# Bounds of a connection; shared by all, changed in place by a reload (queue_size: for connections to come). Seconds,
-# bytes, counts; 0: no bound, but for close_timeout: at once.
+# Bounds of a connection; shared by all, changed in place by a reload (queue_mark and queue_limit: for connections to
+# come). Seconds, bytes, counts; 0: no bound, but for close_timeout: at once, and queue_mark: nothing is conflated.
 @cython.final
 cdef class Limits:
     cdef:
@@ -39,7 +39,10 @@ cdef class Limits:
         public Py_ssize_t device_ids
         public double min_interval
         public uint32_t json_depth
-        public uint64_t queue_size
+        public uint64_t queue_mark      # bytes that wait beyond which values are conflated
+        public uint64_t queue_size      # beyond which the connection is closed after `queue_time`
+        public double queue_time
+        public uint64_t queue_limit     # beyond which it is closed at once
         public uint32_t auth_attempts
         public double auth_timeout
         public double grace
@@ -63,6 +66,7 @@ cdef class Connection(Outbox):
         double pinged_at                # the last ping of ours
         double awaited_at               # the first that nothing has come after, where awaits_pong
         double close_deadline
+        double swollen_at               # since when more than `queue_size` waits; 0: it does not
         Assembler assembler
         TokenBucket bucket
         # Messages dropped by the rate limit: since `drops_since`, in all, and when the peer was last told.
@@ -77,6 +81,7 @@ cdef class Connection(Outbox):
     cdef bint take(self, double now) except -1
     cdef NoResult drop(self, double now) except NoResult.EXC
     cdef NoResult close(self, int code) except NoResult.EXC
+    cdef bint is_too_slow(self, double now) noexcept
     cdef NoResult arm(self) except NoResult.EXC
     cdef NoResult receive(self, WSFrame frame, double now) except NoResult.EXC
     cdef NoResult receive_close(self, double now) except NoResult.EXC

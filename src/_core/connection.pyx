@@ -11,6 +11,7 @@ from .encode cimport close_frame, frame_of
 from .frames cimport Verdict, assemble, assembler_free, close_code_of
 from .hub cimport Hub
 from .outbox cimport Outbox
+from .queue cimport MAX_BYTES
 from .types cimport NoResult
 from .wire cimport CloseCode, Opcode
 
@@ -44,7 +45,8 @@ cdef class Connection(Outbox):
     def __init__(self, Hub hub not None, Limits limits not None):
         self.hub = hub
         self.limits = limits
-        self.queue.limit = limits.queue_size
+        self.queue.limit = limits.queue_limit if limits.queue_limit else MAX_BYTES
+        self.queue.mark = min(limits.queue_mark, self.queue.limit) if limits.queue_mark else self.queue.limit
 
     def __dealloc__(self):
         assembler_free(&self.assembler)
@@ -168,6 +170,7 @@ cdef class Connection(Outbox):
             self.discard()
         self.send(close_frame(CloseCode.CLOSE_NORMAL if code == CloseCode.CLOSE_NO_STATUS else code, ""))
         self.queue.shut = True
+        self.recount()
         self.state = STATE_CLOSING
         self.close_deadline = now + self.limits.close_timeout
         self.flush()
@@ -190,6 +193,7 @@ cdef class Connection(Outbox):
         self.send(close_frame(code, _CLOSE_REASONS[code]))
         self.queue.shut = True
         self.queue.overflowed = False
+        self.recount()
         self.state = STATE_CLOSING
         self.close_deadline = monotonic_seconds() + self.limits.close_timeout
         return self.arm()
@@ -199,6 +203,14 @@ cdef class Connection(Outbox):
         self.queue.overflowed = False
         self.queue.blocked = True           # so that the CLOSE does not wait behind anything
         return self.close(CloseCode.CLOSE_SLOW_CONSUMER)
+
+    cdef bint is_too_slow(self, double now) noexcept:
+        """Say whether more than `queue_size` has waited for `queue_time`."""
+        if not self.limits.queue_size or self.queue.bytes <= self.limits.queue_size:
+            self.swollen_at = 0
+        elif self.swollen_at == 0:
+            self.swollen_at = now
+        return self.swollen_at > 0 and now - self.swollen_at >= self.limits.queue_time
 
     cpdef pause_writing(self):
         Outbox.pause_writing(self)
@@ -241,6 +253,8 @@ cdef class Connection(Outbox):
             self.on_due(now)
             if self.state != STATE_OPEN:
                 return NoResult.OK
+            if self.is_too_slow(now):
+                return self.close(CloseCode.CLOSE_SLOW_CONSUMER)
             if self.awaits_pong and self.limits.ping_timeout and now >= self.awaited_at + self.limits.ping_timeout:
                 return self.close(CloseCode.CLOSE_PING_TIMEOUT)
             if self.limits.ping_interval and (

@@ -2,7 +2,7 @@
 
 A frame is an immutable bytes object, header included: every receiver's queue refers to the same one.
 """
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 
 from .publication cimport MetricMask, Publication
 
@@ -16,6 +16,7 @@ cdef inline Py_ssize_t payload_size(bytes frame) noexcept:
 cdef bytes frame_of(uint8_t opcode, bytes payload)
 cdef bytes frame_of_json(object document)
 cdef bytes frame_of_pieces(bytes head, list pieces, bytes tail, const MetricMask *mask)
-cdef bytes frame_of_publication(Publication publication, const MetricMask *mask)
-cdef Py_ssize_t size_of_values(Publication publication) except -1
+cdef bytes frame_of_batch(list frames)
+# offset: that of the message in its channel, which it is to tell; 0: not.
+cdef bytes frame_of_publication(Publication publication, const MetricMask *mask, uint64_t offset)
 cdef bytes close_frame(int code, str reason)

@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from .bitset cimport vfast_ctz64
-from .publication cimport MASK_WORDS, MetricMask, Publication, publication_of, serialised
+from .publication cimport MASK_WORDS, MetricMask, Publication, publication_of
 from .wire cimport CloseCode, Opcode
 
 from orjson import dumps
@@ -14,6 +14,9 @@ cdef enum:
     MAX_HEADER = 10                 # bytes of the longest unmasked header
     MAX_REASON = 123                # bytes of a close reason: 125 of a control frame less the code
     FIN = 0x80
+
+cdef bytes BATCH_HEAD = b'{"type":"batch","messages":['
+cdef bytes BATCH_TAIL = b"]}"
 
 
 cdef Py_ssize_t write_header(char *header, uint8_t opcode, Py_ssize_t size) noexcept:
@@ -103,33 +106,52 @@ cdef bytes frame_of_pieces(bytes head, list pieces, bytes tail, const MetricMask
     return result
 
 
-cdef bytes frame_of_publication(Publication publication, const MetricMask *mask):
+cdef bytes frame_of_batch(list frames):
+    """Return the frame of a message that holds those of several text frames (protocol.md, section 7)."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(BATCH_HEAD) + PyBytes_GET_SIZE(BATCH_TAIL) + len(frames) - 1
+    cdef Py_ssize_t header_size, payload
+    cdef char header[MAX_HEADER]
+    cdef char *out
+    cdef bytes result, message
+    for message in frames:
+        size += payload_size(message)
+    header_size = write_header(header, Opcode.OP_TEXT, size)
+    result = PyBytes_FromStringAndSize(NULL, header_size + size)
+    out = written(PyBytes_AS_STRING(result), header, header_size)
+    out = written(out, PyBytes_AS_STRING(BATCH_HEAD), PyBytes_GET_SIZE(BATCH_HEAD))
+    for message in frames:
+        payload = payload_size(message)
+        out = written(out, PyBytes_AS_STRING(message) + PyBytes_GET_SIZE(message) - payload, payload)
+        out[0] = c","
+        out += 1
+    written(out - 1, PyBytes_AS_STRING(BATCH_TAIL), PyBytes_GET_SIZE(BATCH_TAIL))
+    return result
+
+
+cdef bytes with_offset(bytes text, uint64_t offset):
+    """Return the text of a JSON object, or its end, with one more field."""
+    return text[:len(text) - 1] + b',"offset":%d}' % offset
+
+
+cdef bytes frame_of_publication(Publication publication, const MetricMask *mask, uint64_t offset):
     """Return the text frame of a publication with the metrics that the mask names (events: whole).
 
     PublicationError when something in it is not JSON.
     """
-    if publication.document is not None:
-        return frame_of(Opcode.OP_TEXT, serialised(publication.document))
     publication.serialise(mask)
-    return frame_of_pieces(publication.head, publication.pieces, publication.tail, mask)
+    if publication.text is not None:
+        return frame_of(Opcode.OP_TEXT, with_offset(publication.text, offset) if offset else publication.text)
+    return frame_of_pieces(publication.head, publication.pieces,
+                           with_offset(publication.tail, offset) if offset else publication.tail, mask)
 
 
-cdef Py_ssize_t size_of_values(Publication publication) except -1:
-    """Return the bytes of a whole publication of values as JSON; PublicationError when something in it is not JSON."""
-    cdef Py_ssize_t size, i
-    publication.serialise(NULL)
-    size = PyBytes_GET_SIZE(publication.head) + PyBytes_GET_SIZE(publication.tail) + publication.count - 1
-    for i in range(publication.count):
-        size += PyBytes_GET_SIZE(<bytes>publication.pieces[i])
-    return size
-
-
-def encode(message, metrics=None):
+def encode(message, metrics=None, *, uint64_t offset=0):
     """Return the frame of a data message, for tests and benchmarks.
 
     Args:
         message: a data message.
         metrics: the names to project to; None: all.
+        offset: that of the message in its channel, which it is to tell; 0: not.
     """
     cdef Publication publication = publication_of(message)
     cdef MetricMask mask
@@ -139,7 +161,12 @@ def encode(message, metrics=None):
     for i in range(publication.count):
         if metrics is None or publication.names[i] in metrics:
             mask.words[i >> 6] |= (<uint64_t>1) << (i & 63)
-    return frame_of_publication(publication, &mask)
+    return frame_of_publication(publication, &mask, offset)
+
+
+def batch_frame(list frames not None):
+    """Return the frame of a batch of text frames, for tests."""
+    return frame_of_batch(frames)
 
 
 def text_frame(document):

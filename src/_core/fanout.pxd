@@ -23,6 +23,8 @@ cdef struct ChannelCounters:
     uint64_t matched                # subscriptions
     uint64_t deliveries             # frames queued
     uint64_t bytes                  # of those
+    uint64_t kept_back              # messages that were not queued, because the connection is behind
+    uint64_t caught_up              # frames of newest values that were queued in the place of some of them
     uint64_t received               # messages from clients that name the channel
 
 
@@ -39,6 +41,9 @@ cdef class Fanout:
         uint64_t *marks
         Py_ssize_t _capacity
         uint64_t publication
+        public uint64_t max_backlog     # bytes that may wait for all blocked connections together
+        readonly uint32_t behind        # connections that are
+        readonly uint64_t sacrificed    # connections that were closed for the sake of that bound
         ChannelCounters counters[CHANNEL_COUNT]
 
     cdef NoResult reserve(self, Py_ssize_t capacity) except NoResult.EXC
@@ -46,5 +51,6 @@ cdef class Fanout:
     cdef NoResult detach(self, slot_t slot) except NoResult.EXC
     cdef void mark(self, const SlotSet *slots) noexcept
     cdef uint64_t count(self, const SlotSet *slots, bint skip) noexcept
+    cdef NoResult relieve(self) except NoResult.EXC
     cdef uint64_t deliver(self, PyObject *frame, const SlotSet *slots, int channel,
                           bint mark, bint skip) except? 0xFFFFFFFFFFFFFFFF

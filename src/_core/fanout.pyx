@@ -2,13 +2,13 @@
 
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
 from .bitset cimport SlotCursor, SlotSet, slotset_next, slotset_start
 from .outbox cimport Outbox, Turn
-from .queue cimport OutQueue, queue_push
+from .queue cimport MAX_BYTES, OutQueue, queue_push
 from .types cimport NoResult, slot_t, vfast_invariant, vfast_prefetch
 from .wheel cimport TimerWheel
 
@@ -24,13 +24,16 @@ cdef class Fanout:
         delay: called with a function that must run later, at the end of an interval in which data is gathered; None:
             data goes out with the turn.
         tick: resolution of the connections' timers, in seconds.
+        max_backlog: bytes that may wait for all blocked connections together; beyond it the one with most is closed
+            (protocol.md, section 6); 0: no bound.
     """
 
-    def __init__(self, schedule, double now, *, delay=None, double tick=0.05):
+    def __init__(self, schedule, double now, *, delay=None, double tick=0.05, uint64_t max_backlog=0):
         self.wheel = TimerWheel(tick, now)
         self.turn = Turn(schedule, delay)
         self._outboxes = []
         self._free = []
+        self.max_backlog = max_backlog if max_backlog else MAX_BYTES
 
     def __dealloc__(self):
         free(self._queues)
@@ -105,7 +108,8 @@ cdef class Fanout:
 
         mark: note who got it; skip: leave out who is noted.
         """
-        cdef uint64_t reached = 0, queued = 0
+        cdef uint64_t reached = 0, queued = 0, kept_back = 0
+        cdef uint8_t bit = <uint8_t>(1 << channel)
         cdef Py_ssize_t size = PyBytes_GET_SIZE(<object>frame)
         cdef SlotCursor cursor
         cdef slot_t slot = 0
@@ -133,22 +137,47 @@ cdef class Fanout:
                 queue = run[i]
                 if queue.shut or queue.overflowed:
                     continue
+                if queue.withheld & bit:
+                    queue.kept_back += 1
+                    kept_back += 1
+                    continue
                 queued += 1
                 queue.messages_out += 1
                 queue_push(queue, frame, size, 0)
-                if queue.limit and queue.bytes > queue.limit:
+                if queue.bytes > queue.mark:
                     # Much in one turn is no sign of a slow reader: the kernel is asked first.
                     if not queue.blocked:
                         (<Outbox>queue.owner).flush()
-                    if queue.bytes <= queue.limit:
-                        continue
-                    queue.overflowed = True
-                elif queue.blocked:
+                    if queue.bytes > queue.limit:
+                        queue.overflowed = True
+                        (<Outbox>queue.owner).mark()
+                    elif queue.bytes > queue.mark:
+                        (<Outbox>queue.owner).on_behind()
+                if queue.blocked:
+                    (<Outbox>queue.owner).recount()
+                    if self.turn.backlog > self.max_backlog:
+                        self.relieve()
                     continue
                 self.turn.add_data(queue)
         self.counters[channel].deliveries += queued
         self.counters[channel].bytes += queued * size
+        self.counters[channel].kept_back += kept_back
         return reached
+
+    cdef NoResult relieve(self) except NoResult.EXC:
+        """Close the connections that most waits for, until all together are within the bound."""
+        cdef Outbox outbox, largest
+        while self.turn.backlog > self.max_backlog:
+            largest = None
+            for outbox in self._outboxes:
+                if outbox is not None and outbox.counted and (largest is None or outbox.counted > largest.counted):
+                    largest = outbox
+            vfast_invariant(largest is not None)
+            if largest is None:
+                break
+            self.sacrificed += 1
+            largest.sacrifice()
+        return NoResult.OK
 
     def connections(self):
         """Return the connections that are attached."""
@@ -161,6 +190,7 @@ cdef class Fanout:
                 "publications": self.counters[channel].publications,
                 "matched": self.counters[channel].matched,
                 "deliveries": self.counters[channel].deliveries,
+                "conflated": self.counters[channel].kept_back - self.counters[channel].caught_up,
                 "bytes": self.counters[channel].bytes,
                 "received": self.counters[channel].received,
             }

@@ -7,19 +7,25 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from .bitset cimport SlotSet
 from .fanout cimport Fanout
+from .history cimport History
 from .index cimport Index, Probe
-from .latest cimport Values
+from .latest cimport LatestTable, Values
 from .pacer cimport Pacer
 from .posting cimport Posting
 from .publication cimport MetricMask, Publication
 from .types cimport NoResult
-from .wire cimport CHANNEL_COUNT
 
 cimport cython
 
 
 cdef enum:
     SEARCHED_VARIANTS = 16          # projections of one publication that are looked through before a table is used
+
+
+# What a connection gets of the publication at hand: which metrics, and whether with its offset.
+cdef struct Projection:
+    MetricMask mask
+    uint64_t with_offset
 
 
 # What a group of connections is about to get of the publication at hand.
@@ -34,12 +40,13 @@ cdef struct Plan:
 cdef class Hub(Fanout):
     cdef:
         readonly Index index
-        bint _publishing                # below is the publication at hand: there is one at a time
         readonly Pacer pacer
-        readonly list latest            # channel -> LatestTable, None: events
-        uint64_t offsets[CHANNEL_COUNT]  # of the channel's last publication
-        # The frames of the publication at hand by projection.
-        MetricMask _masks[SEARCHED_VARIANTS]
+        readonly str epoch              # of this process; an offset means nothing in another one
+        readonly list latest            # channel -> LatestTable; None: events without a newest state
+        readonly list histories         # channel -> History, which counts its offsets
+        bint _publishing                # below is the publication at hand: there is one at a time
+        # Its frames by projection.
+        Projection _projections[SEARCHED_VARIANTS]
         list _frames
         dict _more_frames
         Plan *_plans
@@ -47,8 +54,11 @@ cdef class Hub(Fanout):
         Py_ssize_t _plans_capacity
         public Py_ssize_t max_payload   # bytes of an encoded publication; 0: no bound
 
-    cdef NoResult check_size(self, Py_ssize_t size) except NoResult.EXC
-    cdef bytes frame_for(self, Publication publication, const MetricMask *mask)
-    cdef NoResult plan(self, Publication publication, Posting posting, const Probe *probe) except NoResult.EXC
-    cdef Values store(self, Publication publication, double now)
+    cdef LatestTable table_of(self, int channel)
+    cdef History history_of(self, int channel)
+    cdef bytes frame_for(self, Publication publication, const Projection *projection, uint64_t offset)
+    cdef NoResult plan(self, Publication publication, Posting posting, const Probe *probe,
+                       uint64_t offset) except NoResult.EXC
+    cdef NoResult forget(self, Values values, const MetricMask *metrics, double now) except NoResult.EXC
+    cdef Values store(self, Publication publication, uint64_t offset, double now)
     cdef uint64_t publish_publication(self, Publication publication, double now) except? 0xFFFFFFFFFFFFFFFF

@@ -8,10 +8,11 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp
 
 from .clock cimport monotonic_seconds
-from .encode cimport frame_of_publication, payload_size, size_of_values
+from .encode cimport frame_of_publication
 from .fanout cimport Fanout
+from .history cimport History
 from .index cimport Filter, Index, Probe
-from .latest cimport LatestTable, Values
+from .latest cimport Cursor, LatestTable, Values
 from .outbox cimport Outbox
 from .pacer cimport Pacer
 from .posting cimport Posting
@@ -21,6 +22,7 @@ from .types cimport NoResult
 from .wire cimport CHANNEL_COUNT, Channel, ErrorCode
 
 from .publication import PublicationError
+from secrets import token_hex as _token_hex
 
 
 @cython.final
@@ -34,16 +36,25 @@ cdef class Hub(Fanout):
             data goes out with the turn.
         tick: resolution of the connections' timers, in seconds.
         names: distinct names of metrics, severities, types and statuses that subscriptions may use at a time.
-        max_payload: bytes of an encoded publication; 0: no bound.
+        max_payload: bytes of a data message as JSON; 0: no bound.
+        max_backlog: bytes that may wait for all blocked connections together; 0: no bound.
+        max_latest: bytes of a channel's newest values; 0: no bound.
+        history: messages of a channel that are kept for recovery; 0: none.
+        history_size: bytes that they may take; 0: no bound.
+        history_age: seconds that they are kept; 0: no bound.
+        epoch: what tells this process's offsets from another one's; None: made up.
     """
 
     def __init__(self, schedule, double now, *, delay=None, double tick=0.05, Py_ssize_t names=65536,
-                 Py_ssize_t max_payload=0, Py_ssize_t max_latest=0):
-        Fanout.__init__(self, schedule, now, delay=delay, tick=tick)
+                 Py_ssize_t max_payload=0, uint64_t max_backlog=0, Py_ssize_t max_latest=0, Py_ssize_t history=0,
+                 Py_ssize_t history_size=0, double history_age=0, str epoch=None):
+        Fanout.__init__(self, schedule, now, delay=delay, tick=tick, max_backlog=max_backlog)
         self.index = Index(names)
         self.pacer = Pacer(self, self.index, now)
-        self.latest = [LatestTable(max_latest) if channel in (Channel.TELEMETRY, Channel.SYSTEM) else None
+        self.epoch = epoch if epoch is not None else _token_hex(8)
+        self.latest = [None if channel == Channel.ALERTS else LatestTable(max_latest)
                        for channel in range(CHANNEL_COUNT)]
+        self.histories = [History(history, max_bytes=history_size, max_age=history_age) for _ in range(CHANNEL_COUNT)]
         self._frames = []
         self._more_frames = {}
         self.max_payload = max_payload
@@ -51,36 +62,39 @@ cdef class Hub(Fanout):
     def __dealloc__(self):
         free(self._plans)
 
-    cdef NoResult check_size(self, Py_ssize_t size) except NoResult.EXC:
-        if self.max_payload and size > self.max_payload:
-            raise PublicationError(ErrorCode.MESSAGE_TOO_LARGE, f"a data message has at most {self.max_payload} bytes")
-        return NoResult.OK
+    cdef LatestTable table_of(self, int channel):
+        """Return the newest values or states of a channel; None: it has none."""
+        return <LatestTable>self.latest[channel]
 
-    cdef bytes frame_for(self, Publication publication, const MetricMask *mask):
+    cdef History history_of(self, int channel):
+        """Return the last publications of a channel."""
+        return <History>self.histories[channel]
+
+    cdef bytes frame_for(self, Publication publication, const Projection *projection, uint64_t offset):
         """Return the frame of a projection of the publication at hand, encoded at the first call."""
         cdef Py_ssize_t i, known = len(self._frames)
         cdef bytes frame
         cdef object key = None
         for i in range(known):
-            if memcmp(&self._masks[i], mask, sizeof(MetricMask)) == 0:
+            if memcmp(&self._projections[i], projection, sizeof(Projection)) == 0:
                 return <bytes>self._frames[i]
         if known == SEARCHED_VARIANTS:
-            key = PyBytes_FromStringAndSize(<const char *>mask, sizeof(MetricMask))
+            key = PyBytes_FromStringAndSize(<const char *>projection, sizeof(Projection))
             if key in self._more_frames:
                 return <bytes>self._more_frames[key]
-        frame = frame_of_publication(publication, mask)
-        self.check_size(payload_size(frame))
+        frame = frame_of_publication(publication, &projection.mask, offset if projection.with_offset else 0)
         if key is None:
-            self._masks[known] = mask[0]
+            self._projections[known] = projection[0]
             self._frames.append(frame)
         else:
             self._more_frames[key] = frame
         return frame
 
-    cdef NoResult plan(self, Publication publication, Posting posting, const Probe *probe) except NoResult.EXC:
+    cdef NoResult plan(self, Publication publication, Posting posting, const Probe *probe,
+                       uint64_t offset) except NoResult.EXC:
         """Work out what the posting's connections get. All that can fail fails here, before anybody got anything."""
         cdef uint32_t i, terms
-        cdef MetricMask mask
+        cdef Projection projection
         cdef bytes frame
         cdef Filter filter
         cdef Plan *plan
@@ -93,12 +107,13 @@ cdef class Hub(Fanout):
             self._plans_capacity = capacity * 2
         for i in range(posting.count):
             filter = <Filter>posting.groups[i].filter
-            terms = self.index.matches(filter, probe, &mask)
+            terms = self.index.matches(filter, probe, &projection.mask)
             if terms:
                 plan = &self._plans[self._planned]
                 plan.frame = NULL
                 if not is_throttled(&filter.pace):
-                    frame = self.frame_for(publication, &mask)
+                    projection.with_offset = filter.recovers
+                    frame = self.frame_for(publication, &projection, offset)
                     plan.frame = <PyObject *>frame
                 plan.filter = <PyObject *>filter
                 plan.slots = &posting.groups[i].slots
@@ -106,22 +121,34 @@ cdef class Hub(Fanout):
                 self._planned += 1
         return NoResult.OK
 
-    cdef Values store(self, Publication publication, double now):
+    cdef NoResult forget(self, Values values, const MetricMask *metrics, double now) except NoResult.EXC:
+        """Serve everybody who is owed something of a device that is about to be forgotten: of these metrics, or all."""
+        cdef Cursor cursor
+        if metrics == NULL:
+            self.pacer.let_go(values, now)
+        else:
+            self.pacer.hurry(values, metrics, now)
+        for cursor in self.table_of(values.channel).cursors[:]:
+            (<Outbox>cursor.owner).on_forgotten(values)
+        return NoResult.OK
+
+    cdef Values store(self, Publication publication, uint64_t offset, double now):
         """Note a publication's values, if its channel has newest ones, and keep the bound on them."""
-        cdef LatestTable table = <LatestTable>self.latest[publication.channel]
-        cdef Values values
-        cdef Values oldest
+        cdef LatestTable table = self.table_of(publication.channel)
+        cdef Values values, oldest
         cdef MetricMask displaced
         if table is None:
             return None
-        self.check_size(size_of_values(publication))
-        values = table.find(publication.device)
-        if values is not None and values.displaced_by(publication, &displaced):
-            self.pacer.hurry(values, &displaced, now)
-        values = table.store(publication, self.offsets[publication.channel] + 1)
+        if publication.count == 0:
+            values = table.store_event(publication, offset, now)
+        else:
+            values = table.find(publication.device)
+            if values is not None and values.displaced_by(publication, &displaced):
+                self.forget(values, &displaced, now)
+            values = table.store(publication, offset, now)
         oldest = table.excess(values)
         while oldest is not None:
-            self.pacer.let_go(oldest, now)
+            self.forget(oldest, NULL, now)
             table.remove(oldest)
             oldest = table.excess(values)
         return values
@@ -134,6 +161,9 @@ cdef class Hub(Fanout):
         cdef Py_ssize_t i, at_device
         cdef Posting posting = None
         cdef int channel = publication.channel
+        cdef History history = self.history_of(channel)
+        cdef uint64_t offset = history.last + 1
+        cdef Py_ssize_t size
         cdef Values values
         cdef Plan *plan
         # Its tables are in use: what a value's own Python code or `schedule` calls must not change them.
@@ -141,6 +171,10 @@ cdef class Hub(Fanout):
             raise RuntimeError("publish() within publish()")
         self._publishing = True
         try:
+            size = publication.finish()
+            if self.max_payload and size > self.max_payload:
+                raise PublicationError(ErrorCode.MESSAGE_TOO_LARGE,
+                                       f"a data message has at most {self.max_payload} bytes")
             self.index.prepare(publication, &probe)
             self.publication += 1
             self._planned = 0
@@ -148,11 +182,11 @@ cdef class Hub(Fanout):
                 posting = self.index.find(channel, publication.device)
             if posting is not None:
                 shadowed = posting.shadowed > 0
-                self.plan(publication, posting, &probe)
+                self.plan(publication, posting, &probe, offset)
             at_device = self._planned
-            self.plan(publication, self.index.find_all(channel), &probe)
-            values = self.store(publication, now)
-            self.offsets[channel] += 1
+            self.plan(publication, self.index.find_all(channel), &probe, offset)
+            values = self.store(publication, offset, now)
+            history.append(publication, size, now)
             for i in range(self._planned):
                 plan = &self._plans[i]
                 mark = shadowed and i < at_device

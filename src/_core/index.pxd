@@ -33,6 +33,7 @@ cdef class Term:
         readonly Py_ssize_t users
         int channel
         Pace pace
+        bint recovers                   # wants to know the offsets of its messages
         # Sorted numbers of the names asked for; NULL: any. `first`: metrics, severities or statuses;
         # `second`: alert types.
         uint32_t *first
@@ -51,6 +52,7 @@ cdef class Filter:
         Term only                       # the one term of a one-term filter (nearly all), else None
         uint32_t only_count
         Pace pace
+        bint recovers                   # one of the terms does
         # Where pace is not real-time: device -> Throttle, of the posting of the device and that of all devices.
         dict throttles
         dict throttles_everywhere
@@ -84,7 +86,7 @@ cdef class Index:
 
     cdef Posting find(self, int channel, object device)
     cdef Posting find_all(self, int channel)
-    cdef Term acquire_term(self, int channel, tuple first, tuple second, tuple pace)
+    cdef Term acquire_term(self, int channel, tuple first, tuple second, tuple pace, bint recovers)
     cdef NoResult release_names(self, Term term) except NoResult.EXC
     cdef NoResult release_term(self, Term term) except NoResult.EXC
     cdef Filter acquire_filter(self, list terms)

@@ -83,17 +83,18 @@ cdef class Index:
         """Return the posting of "all devices"."""
         return <Posting>self._all[channel]
 
-    cdef Term acquire_term(self, int channel, tuple first, tuple second, tuple pace):
+    cdef Term acquire_term(self, int channel, tuple first, tuple second, tuple pace, bint recovers):
         """Return the interned term, counting one more user; TooManyNamesError at the bound.
 
-        pace: (interval, deadband, relative); None: real-time.
+        pace: (interval, deadband, relative); None: real-time. recovers: it wants to know offsets.
         """
-        key = (channel, first, second, pace)
+        key = (channel, first, second, pace, recovers)
         cdef Term term = self._terms.get(key)
         if term is None:
             term = Term.__new__(Term)
             term.key = key
             term.channel = channel
+            term.recovers = recovers
             if pace is not None:
                 term.pace = Pace(pace[0], pace[1], pace[2])
             if first is not None:
@@ -154,6 +155,7 @@ cdef class Index:
                 filter.only_count = filter.counts[0]
             for term in filter.terms:
                 term.users += 1
+                filter.recovers |= term.recovers
             filter.pace = pace_of(filter.terms)
             if is_throttled(&filter.pace):
                 filter.throttles = {}
@@ -308,6 +310,10 @@ cdef class Index:
         cdef uint32_t i, position
         memset(mask, 0, sizeof(MetricMask))
         for term in filter.terms:
+            if values.state is not None:            # the status, as if it were a metric
+                mask.words[0] |= term.first == NULL or holds(term.first, term.first_count,
+                                                             <uint32_t>find_name(self.names, values.state))
+                continue
             if term.first == NULL:
                 for i in range(values.count):
                     mask.words[i >> 6] |= (<uint64_t>1) << (i & 63)

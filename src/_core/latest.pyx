@@ -7,11 +7,12 @@ from cpython.object cimport PyObject
 from libc.math cimport NAN
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
-from .encode cimport frame_of_pieces
+from .encode cimport frame_of, frame_of_pieces
 from .publication cimport MAX_METRICS, MetricMask, Publication
 from .types cimport NoResult
+from .wire cimport Opcode
 
 cdef enum:
     # Bytes of a device and of a metric beside their texts, roughly: objects, table entries, list nodes.
@@ -37,8 +38,12 @@ cdef double number_of(object value) noexcept:
     return NAN
 
 
+cdef class Node:
+    """A place in a table's list; fields in latest.pxd."""
+
+
 @cython.final
-cdef class Values:
+cdef class Values(Node):
     """What is newest of one device; fields in latest.pxd."""
 
     def __cinit__(self):
@@ -98,7 +103,7 @@ cdef class Values:
                 if self.metrics[i].offset < self.metrics[position].offset:
                     position = i
             del self.positions[self.names[position]]
-            self.nbytes -= PyBytes_GET_SIZE(self.pieces[position]) + METRIC_COST
+            self.nbytes -= 2 * PyBytes_GET_SIZE(self.pieces[position]) + METRIC_COST
             self.names[position] = name
             self.pieces[position] = b""
         self.positions[name] = position
@@ -114,11 +119,23 @@ cdef class Values:
             if self.metrics[i].offset <= offset:
                 mask.words[i >> 6] &= ~((<uint64_t>1) << (i & 63))
 
-    cdef bytes frame_of(self, const MetricMask *mask):
+    cdef bytes encoded(self, const MetricMask *mask):
         """Return the frame of the pieces that the mask names."""
         if self.state is not None:
             return <bytes>self.pieces[0]
-        return frame_of_pieces(self.head, self.pieces, self.tail, mask)
+        # Those who ask for the same, such as many that connect at once, share one.
+        if self.frame is None or memcmp(&self.framed, mask, sizeof(MetricMask)) != 0:
+            self.frame = frame_of_pieces(self.head, self.pieces, self.tail, mask)
+            self.framed = mask[0]
+        return self.frame
+
+
+@cython.final
+cdef class Cursor(Node):
+    """A reader's place in the list; fields in latest.pxd."""
+
+    def __cinit__(self):
+        self.is_cursor = True
 
 
 @cython.final
@@ -132,6 +149,7 @@ cdef class LatestTable:
     def __init__(self, Py_ssize_t limit=0):
         self.limit = limit
         self._values = {}
+        self.cursors = []
 
     def __dealloc__(self):
         self._oldest = self._newest = NULL
@@ -141,26 +159,34 @@ cdef class LatestTable:
         cdef PyObject *values = PyDict_GetItem(self._values, device)
         return None if values == NULL else <Values>values
 
-    cdef Values store(self, Publication publication, uint64_t offset):
-        """Take over a publication's values, which are serialised by that; return its device's."""
+    cdef Values values_of(self, Publication publication, uint64_t offset, double now):
+        """Return the values of a publication's device, newly made if need be, at the newest end."""
         cdef Values values = self.find(publication.device)
-        cdef Py_ssize_t i, before
-        cdef uint32_t position
-        cdef bytes piece
-        publication.serialise(NULL)
         if values is None:
             values = Values.__new__(Values)
             values.channel = publication.channel
             values.device = publication.device
             values.served = []
             values.nbytes = DEVICE_COST
-            before = 0
+            self.nbytes += DEVICE_COST
             self._values[publication.device] = values
         else:
-            before = values.nbytes
             self.unlink(values)
-        self.append(values)
+        self.insert(values, self._newest)
         values.offset = offset
+        values.received_at = now
+        values.frame = None
+        return values
+
+    cdef Values store(self, Publication publication, uint64_t offset, double now):
+        """Take over a publication's values, which are serialised by that; return its device's."""
+        cdef Values values
+        cdef Py_ssize_t i, before
+        cdef uint32_t position
+        cdef bytes piece
+        publication.serialise(NULL)
+        values = self.values_of(publication, offset, now)
+        before = values.nbytes
         values.head = publication.head
         values.tail = publication.tail
         for i in range(publication.count):
@@ -170,20 +196,39 @@ cdef class LatestTable:
             else:
                 position = values.position_of(<str>publication.names[i])
             piece = <bytes>publication.pieces[i]
-            values.nbytes += PyBytes_GET_SIZE(piece) - PyBytes_GET_SIZE(values.pieces[position])
+            values.nbytes += 2 * (PyBytes_GET_SIZE(piece) - PyBytes_GET_SIZE(values.pieces[position]))
             values.pieces[position] = piece
             values.metrics[position].offset = offset
             values.metrics[position].number = number_of(publication.values[i])
         self.nbytes += values.nbytes - before
         return values
 
+    cdef Values store_event(self, Publication publication, uint64_t offset, double now):
+        """Take over an event that is a device's newest state."""
+        cdef Values values
+        cdef bytes frame
+        cdef Py_ssize_t before
+        publication.serialise(NULL)
+        frame = frame_of(Opcode.OP_TEXT, publication.text)
+        values = self.values_of(publication, offset, now)
+        before = values.nbytes
+        if values.state is None:
+            values.position_of("")
+        values.nbytes += PyBytes_GET_SIZE(frame) - PyBytes_GET_SIZE(values.pieces[0])
+        values.state = publication.first
+        values.pieces[0] = frame
+        values.metrics[0].offset = offset
+        self.nbytes += values.nbytes - before
+        return values
+
     cdef Values excess(self, Values kept):
         """Return whose turn it is to go, as long as the bound is not kept: the longest silent, never `kept`."""
-        cdef Values values
-        if not self.limit or self.nbytes <= self.limit or self._oldest == NULL:
+        cdef void *node = self._oldest
+        if not self.limit or self.nbytes <= self.limit:
             return None
-        values = <Values>self._oldest
-        return None if values is kept else values
+        while node != NULL and (<Node>node).is_cursor:
+            node = (<Node>node).newer
+        return None if node == NULL or node == <void *>kept else <Values>node
 
     cdef NoResult remove(self, Values values) except NoResult.EXC:
         """Forget a device; nobody is to be served from it any more."""
@@ -193,33 +238,66 @@ cdef class LatestTable:
         del self._values[values.device]
         return NoResult.OK
 
-    cdef void unlink(self, Values values) noexcept:
-        """Take values out of the list."""
-        if values.older != NULL:
-            (<Values>values.older).newer = values.newer
+    cdef NoResult place(self, Cursor cursor, bint at_end, uint64_t offset) except NoResult.EXC:
+        """Put a cursor into the list, or move it: behind everything up to the newest `offset`, or in front."""
+        if cursor not in self.cursors:
+            self.cursors.append(cursor)
         else:
-            self._oldest = values.newer
-        if values.newer != NULL:
-            (<Values>values.newer).older = values.older
-        else:
-            self._newest = values.older
+            self.unlink(cursor)
+        self.insert(cursor, self._newest if at_end else NULL)
+        cursor.place = offset if at_end else 0
+        return NoResult.OK
 
-    cdef void append(self, Values values) noexcept:
-        """Put values at the newest end of the list."""
-        values.older = self._newest
-        values.newer = NULL
-        if self._newest != NULL:
-            (<Values>self._newest).newer = <void *>values
+    cdef NoResult displace(self, Cursor cursor) except NoResult.EXC:
+        """Take a cursor out of the list."""
+        self.unlink(cursor)
+        self.cursors.remove(cursor)
+        cursor.owner = None
+        return NoResult.OK
+
+    cdef Values step(self, Cursor cursor):
+        """Move a cursor behind the next values, and return them; None: there are no more."""
+        cdef void *node = cursor.newer
+        while node != NULL and (<Node>node).is_cursor:
+            node = (<Node>node).newer
+        if node == NULL:
+            return None
+        self.unlink(cursor)
+        self.insert(cursor, node)
+        cursor.place = (<Values>node).offset
+        return <Values>node
+
+    cdef void unlink(self, Node node) noexcept:
+        """Take a node out of the list."""
+        if node.older != NULL:
+            (<Node>node.older).newer = node.newer
         else:
-            self._oldest = <void *>values
-        self._newest = <void *>values
+            self._oldest = node.newer
+        if node.newer != NULL:
+            (<Node>node.newer).older = node.older
+        else:
+            self._newest = node.older
+
+    cdef void insert(self, Node node, void *older) noexcept:
+        """Put a node behind another one; NULL: in front."""
+        node.older = older
+        if older != NULL:
+            node.newer = (<Node>older).newer
+            (<Node>older).newer = <void *>node
+        else:
+            node.newer = self._oldest
+            self._oldest = <void *>node
+        if node.newer != NULL:
+            (<Node>node.newer).older = <void *>node
+        else:
+            self._newest = <void *>node
 
     def stats(self):
-        """Return what the table holds: devices, metrics, bytes, who is to be served from it; and what had to go."""
+        """Return what the table holds: devices, metrics, bytes, who is served from it or behind; and what had to go."""
         cdef Values values
         cdef Py_ssize_t metrics = 0, served = 0
         for values in self._values.values():
             metrics += values.count
             served += len(values.served)
         return {"devices": len(self._values), "metrics": metrics, "bytes": self.nbytes, "served": served,
-                "evicted": self.evicted}
+                "behind": len(self.cursors), "evicted": self.evicted}

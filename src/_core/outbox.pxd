@@ -10,12 +10,16 @@
 
 While the transport holds anything the connection is blocked: data waits in the queue, where it can be counted
 and bounded. Answers, pongs and closes do not wait behind it, they go straight to the transport.
+
+A connection with more than `queue.mark` bytes to wait is behind: the subclass gathers what it is to get of the newest
+values (catchup.pxd), and puts that into the queue whenever it is empty. Beyond `queue.limit`, and when all blocked
+connections together hold more than the hub's bound, it is closed.
 """
 from libc.stdint cimport uint64_t
 from picows.picows cimport WSListener, WSTransport
 
-from .buffer cimport ByteBuffer
 from .queue cimport OutQueue
+from .run cimport Run
 from .types cimport NoResult
 
 cimport cython
@@ -30,20 +34,16 @@ cdef class Turn:
         list _dirty
         list _delayed
         bint _scheduled
-        # The frames of the last connection that was flushed and their bytes in one piece, made when a second
-        # connection has the same ones: connections that share the whole turn share one buffer.
-        list _run
-        ByteBuffer _run_bytes
+        readonly Run run
         # Counters
         readonly uint64_t flushes
         readonly uint64_t writes
         readonly uint64_t refused       # writes that the kernel did not take whole
+        readonly uint64_t backlog       # bytes that wait for all blocked connections
 
     cdef NoResult add(self, Outbox outbox) except NoResult.EXC
     cdef NoResult add_data(self, OutQueue *queue) except NoResult.EXC
     cdef NoResult write(self, list outboxes, bint delayed) except NoResult.EXC
-    cdef bint shares_run(self, OutQueue *queue) except -1
-    cdef NoResult join_run(self) except NoResult.EXC
 
 
 cdef class Outbox(WSListener):
@@ -55,10 +55,17 @@ cdef class Outbox(WSListener):
         # Answers handed to a transport that holds bytes, since it last held none, and how many that may be.
         uint64_t urgent_bytes
         uint64_t urgent_limit
+        Py_ssize_t held_bytes           # rest of a frame that the transport holds
+        Py_ssize_t noted_bytes          # of what it is owed otherwise
+        uint64_t counted                # bytes that the turn counts for this connection
+        bint behind                     # on_room() has something to send
 
     cdef NoResult open_outbox(self, WSTransport transport) except NoResult.EXC
     cdef NoResult send(self, bytes frame) except NoResult.EXC
     cdef NoResult mark(self) except NoResult.EXC
+    cdef NoResult push(self, bytes frame) except NoResult.EXC
+    cdef NoResult sacrifice(self) except NoResult.EXC
+    cdef void recount(self) noexcept
     cdef Py_ssize_t send_some(self, bint first, Py_ssize_t *offered) except -2
     cdef NoResult pass_answers(self) except NoResult.EXC
     cdef NoResult write_record(self) except NoResult.EXC
@@ -67,4 +74,10 @@ cdef class Outbox(WSListener):
     # For the inbound half.
     cdef NoResult on_broken(self, object error) except NoResult.EXC
     cdef NoResult on_overflow(self) except NoResult.EXC
+    # Conflation: there is more in the queue than `mark`; it is empty again; a device's values (a Values) are owed from
+    # an offset on; they are owed now, for they are about to be forgotten.
+    cdef NoResult on_behind(self) except NoResult.EXC
+    cdef NoResult on_room(self) except NoResult.EXC
+    cdef NoResult on_owed(self, object values, uint64_t since) except NoResult.EXC
+    cdef NoResult on_forgotten(self, object values) except NoResult.EXC
     cdef NoResult on_timer(self, double now) except NoResult.EXC

@@ -10,8 +10,8 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 from picows.picows cimport MemoryBuffer, WSListener, WSTransport
 
-from .buffer cimport buffer_append, buffer_free
-from .queue cimport ANSWER, OutQueue, frame_at, queue_advance, queue_clear, queue_push
+from .queue cimport ANSWER, MAX_BYTES, OutQueue, frame_at, queue_advance, queue_clear, queue_push
+from .run cimport MAX_VECTORS, Run
 from .types cimport NoResult, vfast_invariant, vfast_prefetch
 
 from types import SimpleNamespace as _SimpleNamespace
@@ -32,8 +32,6 @@ cdef extern from "<sys/socket.h>" nogil:
 
 cdef enum:
     CONTROL = 8                     # bit of the opcode that CLOSE, PING and PONG have
-    MAX_VECTORS = 64                # frames handed to one sendmsg()
-    MAX_SHARED_RUN = 1 << 18        # bytes
     TLS_BUFFER = 1 << 16            # bytes that the TLS transport may hold before the connection is blocked
 
 cdef object SETTLED = _SimpleNamespace(done=lambda: True)      # stands for a future that is done
@@ -54,10 +52,7 @@ cdef class Turn:
         self._delay = delay
         self._dirty = []
         self._delayed = []
-        self._run = []
-
-    def __dealloc__(self):
-        buffer_free(&self._run_bytes)
+        self.run = Run.__new__(Run)
 
     cdef NoResult add(self, Outbox outbox) except NoResult.EXC:
         self._dirty.append(outbox)
@@ -76,37 +71,6 @@ cdef class Turn:
             self._delayed.append(<Outbox>queue.owner)
             if len(self._delayed) == 1:
                 self._delay(self.flush_delayed)
-        return NoResult.OK
-
-    cdef bint shares_run(self, OutQueue *queue) except -1:
-        """Say whether `_run_bytes` is what the queue holds; if not, remember its frames for the next connection.
-
-        The bytes are joined when a second connection has the same frames, or when there are too many for one sendmsg().
-        """
-        cdef Py_ssize_t count = queue.tail - queue.head
-        cdef Py_ssize_t i
-        if count < 2 or queue.bytes > MAX_SHARED_RUN:
-            return False
-        if len(self._run) == count:
-            for i in range(count):
-                if <PyObject *>self._run[i] != frame_at(queue, <uint32_t>(queue.head + i)):
-                    break
-            else:
-                if self._run_bytes.size == 0:
-                    self.join_run()
-                vfast_invariant(<uint64_t>self._run_bytes.size == queue.bytes)
-                return True
-        self._run = [<object>frame_at(queue, <uint32_t>(queue.head + i)) for i in range(count)]
-        self._run_bytes.size = 0
-        if count <= MAX_VECTORS:
-            return False
-        self.join_run()
-        return True
-
-    cdef NoResult join_run(self) except NoResult.EXC:
-        """Put the bytes of the run's frames together."""
-        for frame in self._run:
-            buffer_append(&self._run_bytes, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
         return NoResult.OK
 
     def flush(self):
@@ -148,8 +112,7 @@ cdef class Turn:
                 outbox.flush()
             except Exception as error:          # the others are not to suffer from it
                 outbox.on_broken(error)
-        self._run = []
-        buffer_free(&self._run_bytes)
+        self.run.clear()
         return NoResult.OK
 
 
@@ -158,6 +121,7 @@ cdef class Outbox(WSListener):
 
     def __cinit__(self):
         self.queue.owner = <PyObject *>self
+        self.queue.mark = self.queue.limit = MAX_BYTES
         self.urgent_limit = 1 << 16
 
     def __dealloc__(self):
@@ -201,12 +165,42 @@ cdef class Outbox(WSListener):
             queue_push(&self.queue, <PyObject *>frame, size, ANSWER)
             return self.mark()
         self.urgent_bytes += size
+        self.recount()
         if self.urgent_bytes > self.urgent_limit:
             self.queue.overflowed = True
             return self.mark()
         self.queue.bytes_out += size
         self._write(frame)
         return NoResult.OK
+
+    cdef NoResult push(self, bytes frame) except NoResult.EXC:
+        """Add a data message to the queue; whoever sends it to many does it in Fanout.deliver()."""
+        if self.transport is None or self.queue.shut or self.queue.overflowed:
+            return NoResult.OK
+        self.queue.messages_out += 1
+        queue_push(&self.queue, <PyObject *>frame, PyBytes_GET_SIZE(frame), 0)
+        if self.queue.blocked:
+            self.recount()
+        if self.queue.bytes > self.queue.limit:
+            self.queue.overflowed = True
+        elif self.queue.blocked:
+            return NoResult.OK
+        return self.mark()
+
+    cdef void recount(self) noexcept:
+        """Have the turn count what waits for this connection now."""
+        cdef uint64_t now = 0
+        if self.queue.blocked and not self.queue.shut and not self.queue.overflowed:
+            now = self.queue.bytes + self.urgent_bytes + self.held_bytes + self.noted_bytes
+        if now != self.counted:
+            self.turn.backlog += now - self.counted
+            self.counted = now
+
+    cdef NoResult sacrifice(self) except NoResult.EXC:
+        """Let go of all that waits, and have the connection closed at the end of the turn."""
+        self.queue.overflowed = True
+        self.discard()
+        return self.mark()
 
     cdef Py_ssize_t send_some(self, bint first, Py_ssize_t *offered) except -2:
         """Offer the queue's next frames to the kernel; return the bytes it took, -1 when the socket is broken.
@@ -220,9 +214,9 @@ cdef class Outbox(WSListener):
         cdef uint32_t i, count = min(queue.tail - queue.head, <uint32_t>MAX_VECTORS)
         cdef Py_ssize_t sent
         self.turn.writes += 1
-        if first and self.turn.shares_run(queue):
-            offered[0] = self.turn._run_bytes.size
-            sent = socket_send(self.transport._socket, self.turn._run_bytes.data, self.turn._run_bytes.size,
+        if first and self.turn.run.shared_by(queue):
+            offered[0] = self.turn.run.bytes.size
+            sent = socket_send(self.transport._socket, self.turn.run.bytes.data, self.turn.run.bytes.size,
                                MSG_DONTWAIT | MSG_NOSIGNAL)
         elif count == 1:
             offered[0] = PyBytes_GET_SIZE(<object>frame_at(queue, queue.head))
@@ -254,11 +248,13 @@ cdef class Outbox(WSListener):
         cdef bint first = True
         # Nothing may follow a CLOSE (RFC 6455, 5.5.1), such as picows sends for violations that it finds itself.
         if self.transport is None or self.transport.is_close_frame_sent:
-            queue_clear(queue)
+            self.discard()
             queue.shut = True
             return NoResult.OK
         if queue.overflowed and not queue.shut:
             return self.on_overflow()
+        if queue.batches and not queue.blocked and queue.tail - queue.head > 1:
+            self.turn.run.gather(queue)
         while queue.head < queue.tail and not queue.blocked:
             if self.transport.is_secure:
                 self.write_record()
@@ -266,7 +262,7 @@ cdef class Outbox(WSListener):
             sent = self.send_some(first, &offered)
             first = False
             if sent < 0:
-                queue_clear(queue)
+                self.discard()
                 queue.shut = True
                 self.transport.underlying_transport.abort()
                 return NoResult.OK
@@ -275,13 +271,18 @@ cdef class Outbox(WSListener):
                 self.turn.refused += 1
                 frame = <bytes>frame_at(queue, queue.head)
                 queue_advance(queue, PyBytes_GET_SIZE(frame))
+                self.held_bytes = PyBytes_GET_SIZE(frame) - offset
                 self._write(frame[offset:] if offset else frame)
                 if self.transport.underlying_transport.is_closing():
                     # It has failed on the rest of a frame (and said so, or is about to): nothing may follow the gap.
-                    queue_clear(queue)
+                    self.discard()
                     queue.shut = True
                     return NoResult.OK
                 self.pass_answers()
+        if queue.blocked or self.counted:
+            self.recount()
+        if self.behind and queue.head == queue.tail and not queue.blocked:
+            return self.on_room()
         return NoResult.OK
 
     cdef NoResult pass_answers(self) except NoResult.EXC:
@@ -307,7 +308,7 @@ cdef class Outbox(WSListener):
         queue.tail = kept
         queue.answers = 0
         if queue.shut:
-            queue_clear(queue)
+            self.discard()
         return NoResult.OK
 
     cdef NoResult write_record(self) except NoResult.EXC:
@@ -335,7 +336,10 @@ cdef class Outbox(WSListener):
         return self.pass_answers()
 
     cdef void discard(self) noexcept:
+        """Let go of all that waits."""
         queue_clear(&self.queue)
+        if self.counted:
+            self.recount()
 
     cpdef pause_writing(self):
         self.queue.blocked = True
@@ -343,12 +347,14 @@ cdef class Outbox(WSListener):
     cpdef resume_writing(self):
         self.queue.blocked = False
         self.urgent_bytes = 0
-        if self.queue.head < self.queue.tail or self.queue.overflowed:
+        self.held_bytes = 0
+        self.recount()
+        if self.queue.head < self.queue.tail or self.queue.overflowed or self.behind:
             self.flush()
 
     cdef NoResult on_broken(self, object error) except NoResult.EXC:
         """Writing or a timer raised: the connection can't be relied on any more."""
-        queue_clear(&self.queue)
+        self.discard()
         self.queue.shut = True
         if self.transport is not None:
             self.transport.underlying_transport.abort()
@@ -358,6 +364,22 @@ cdef class Outbox(WSListener):
         """The queue is over its bound; Session closes the connection."""
         self.queue.overflowed = False
         self.discard()
+        return NoResult.OK
+
+    cdef NoResult on_behind(self) except NoResult.EXC:
+        """More waits than `queue.mark`."""
+        return NoResult.OK
+
+    cdef NoResult on_room(self) except NoResult.EXC:
+        """All is written, and the connection is behind."""
+        return NoResult.OK
+
+    cdef NoResult on_owed(self, object values, uint64_t since) except NoResult.EXC:
+        """A frame of a device's values was due, and the channel's data is kept back; all after `since` is owed."""
+        return NoResult.OK
+
+    cdef NoResult on_forgotten(self, object values) except NoResult.EXC:
+        """A device's values are about to be forgotten, and the connection may be owed some of them."""
         return NoResult.OK
 
     cdef NoResult on_timer(self, double now) except NoResult.EXC:

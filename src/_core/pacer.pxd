@@ -38,6 +38,7 @@ cdef class Pacer:
                         bint skip, double now) except? 0xFFFFFFFFFFFFFFFF
     cdef Cohort newcomers(self, Throttle throttle, const SlotSet *slots, bint skip)
     cdef NoResult serve(self, Cohort cohort, double now) except NoResult.EXC
+    cdef NoResult owe(self, Cohort cohort, uint64_t since) except NoResult.EXC
     cdef NoResult merge(self, Cohort cohort, Cohort other) except NoResult.EXC
     cdef NoResult dissolve(self, Cohort cohort) except NoResult.EXC
     cdef NoResult advance(self, double now) except NoResult.EXC

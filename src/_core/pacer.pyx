@@ -11,6 +11,7 @@ from .bitset cimport SlotCursor, SlotSet, slotset_add, slotset_clear, slotset_ne
 from .fanout cimport Fanout
 from .index cimport Filter, Index
 from .latest cimport Values
+from .outbox cimport Outbox
 from .publication cimport MASK_WORDS, MetricMask
 from .throttle cimport Cohort, Throttle
 from .types cimport NoResult, slot_t
@@ -118,6 +119,7 @@ cdef class Pacer:
         cdef Values values = throttle.values
         cdef Cohort other
         cdef MetricMask mask
+        cdef uint64_t since
         cdef bytes frame
         if cohort.slots.count == 0:
             return self.dissolve(cohort)
@@ -127,9 +129,12 @@ cdef class Pacer:
             cohort.since = values.offset
             cohort.due = INFINITY
             return NoResult.OK
+        since = cohort.since
         cohort.since = values.offset
-        frame = values.frame_of(&mask)
+        frame = values.encoded(&mask)
         self.fanout.deliver(<PyObject *>frame, &cohort.slots, values.channel, False, False)
+        if self.fanout.behind:
+            self.owe(cohort, since)
         if filter.pace.deadband > 0:
             cohort.remember(&mask)
         if filter.pace.interval == 0:
@@ -140,6 +145,17 @@ cdef class Pacer:
                 if other is not cohort and other.due == cohort.due and other.since == cohort.since:
                     return self.merge(cohort, other)
         self.wheel.set_timer(cohort.timer, cohort.due)
+        return NoResult.OK
+
+    cdef NoResult owe(self, Cohort cohort, uint64_t since) except NoResult.EXC:
+        """Have those of a cohort that are behind, and did not get what was due, get it when they catch up."""
+        cdef Values values = cohort.throttle.values
+        cdef SlotCursor cursor
+        cdef slot_t slot = 0
+        slotset_start(&cohort.slots, &cursor)
+        while slotset_next(&cohort.slots, &cursor, &slot):
+            if self.fanout._queues[slot].withheld & (1 << values.channel):
+                (<Outbox>self.fanout._queues[slot].owner).on_owed(values, since)
         return NoResult.OK
 
     cdef NoResult merge(self, Cohort cohort, Cohort other) except NoResult.EXC:

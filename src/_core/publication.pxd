@@ -33,12 +33,15 @@ cdef class Publication:
         bytes head
         bytes tail
         object timestamp                # system: of the whole message
-        # Events: the document, and what its filters look at (alerts: severity, type; devices: status).
+        # Events: the document, which goes with its serialisation, and what filters look at (alerts: severity, type;
+        # devices: status).
         dict document
+        bytes text
         readonly str first
         readonly str second
 
     cdef object serialise(self, const MetricMask *mask)
+    cdef Py_ssize_t finish(self) except -1
     cdef object envelop(self)
 
 

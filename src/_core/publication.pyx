@@ -238,13 +238,29 @@ cdef class Publication:
     """A data message in its normal form; fields in publication.pxd."""
 
     cdef object serialise(self, const MetricMask *mask):
-        """Set the pieces that the mask names (NULL: all), and `head` and `tail`."""
+        """Set the pieces that the mask names (NULL: all), and `head` and `tail`; `text` of an event."""
         cdef Py_ssize_t i
+        if self.document is not None:
+            self.text = serialised(self.document)
+            self.document = None
+        if self.text is not None:
+            return
         for i in range(self.count):
             if self.pieces[i] is None and (mask == NULL or (mask.words[i >> 6] >> (i & 63)) & 1):
                 self.pieces[i] = joined(key_text(self.names[i]), serialised(self.values[i]))
         if self.head is None:
             self.envelop()
+
+    cdef Py_ssize_t finish(self) except -1:
+        """Serialise everything, so that it can be kept; return the bytes of the whole message as JSON."""
+        cdef Py_ssize_t size, i
+        self.serialise(NULL)
+        if self.text is not None:
+            return PyBytes_GET_SIZE(self.text)
+        size = PyBytes_GET_SIZE(self.head) + PyBytes_GET_SIZE(self.tail) + self.count - 1
+        for i in range(self.count):
+            size += PyBytes_GET_SIZE(<bytes>self.pieces[i])
+        return size
 
     cdef object envelop(self):
         """Set `head` and `tail`: the fields around the metrics, in their documented order."""

@@ -3,9 +3,7 @@
     text ─► cheap checks on the bytes ─► decode ─► handle() ─► run() ─► answer
                                             └► a batch: each item in order ─┘
 """
-from .client cimport Client
-from .commands cimport Selection
-from .subscriptions cimport SubscriptionTable
+from .feed cimport Feed
 from .types cimport NoResult
 
 cimport cython
@@ -24,10 +22,9 @@ cdef class Batch:
 
 
 @cython.final
-cdef class Session(Client):
+cdef class Session(Feed):
     cdef:
         bint wants_implicit             # the endpoint subscribes by itself
-        SubscriptionTable table
         Batch batch                     # the one that waits
 
     # One message or batch item; these return its ErrorCode, which has been answered.
@@ -35,7 +32,7 @@ cdef class Session(Client):
     cdef int attempt(self, dict message, double now) except -1
     cdef int handle(self, dict message, object id, double now) except -1
     cdef int run(self, int command, dict message, object id, double now) except -1
-    cdef int subscribe(self, dict message, object id) except -1
+    cdef int subscribe(self, dict message, object id, double now) except -1
     cdef int unsubscribe(self, dict message, object id) except -1
     cdef int publish(self, dict message, object id) except -1
     cdef int ping(self, dict message, object id) except -1

@@ -3,13 +3,14 @@
 cimport cython
 from libc.stdlib cimport free, malloc
 
-from .client cimport Client
 from .clock cimport iso_now
 from .commands cimport Outline, Selection, command_of, decode, devices_of, id_of, outline, select, selection_filters
+from .commands cimport take_recovery
 from .connection cimport STATE_OPEN, Limits
+from .feed cimport Feed
 from .hub cimport Hub
 from .scope cimport Grant, canonical_device
-from .subscriptions cimport SubscriptionTable
+from .subscriptions cimport Subscription
 from .types cimport NoResult
 from .wire cimport Channel, Command, ErrorCode
 
@@ -36,7 +37,7 @@ cdef class Batch:
 
 
 @cython.final
-cdef class Session(Client):
+cdef class Session(Feed):
     """A client's connection.
 
     Args:
@@ -51,23 +52,14 @@ cdef class Session(Client):
 
     def __init__(self, Hub hub not None, Limits limits not None, host, str address not None, *,
                  int endpoint=-1, bint implicit=True, Grant grant=None):
-        Client.__init__(self, hub, limits, host, address, endpoint=endpoint, grant=grant)
+        Feed.__init__(self, hub, limits, host, address, endpoint=endpoint, grant=grant)
         self.wants_implicit = implicit and endpoint >= 0
 
     # From the connection.
 
-    cdef NoResult on_open(self, double now) except NoResult.EXC:
-        self.table = SubscriptionTable.__new__(SubscriptionTable)
-        self.table.index = self.hub.index
-        self.table.fanout = self.hub
-        self.table.slot = self.slot
-        self.table.floor = self.limits.min_interval
-        return Client.on_open(self, now)
-
     cdef NoResult on_closed(self) except NoResult.EXC:
         self.batch = None
-        self.table.clear()
-        return Client.on_closed(self)
+        return Feed.on_closed(self)
 
     cdef NoResult on_text(self, const char *text, Py_ssize_t size, double now) except NoResult.EXC:
         """Handle one message: cheap checks on the bytes first, then the decoded command."""
@@ -133,7 +125,7 @@ cdef class Session(Client):
         if command == Command.AUTH:
             return self.authenticate(message, id, now)
         if command == Command.SUBSCRIBE:
-            return self.subscribe(message, id)
+            return self.subscribe(message, id, now)
         if command == Command.UNSUBSCRIBE:
             return self.unsubscribe(message, id)
         if command == Command.PING:
@@ -162,12 +154,14 @@ cdef class Session(Client):
         self.hub.counters[channel].received += 1
         return channel
 
-    cdef int subscribe(self, dict message, object id) except -1:
+    cdef int subscribe(self, dict message, object id, double now) except -1:
         cdef int channel = self.channel_of(message, id)
         cdef list problem = []
         cdef Selection selection
         cdef frozenset denied = frozenset()
         cdef Py_ssize_t replaced = 0, replaced_devices, devices = 0
+        cdef Subscription subscription
+        cdef list missed
         cdef dict document
         if channel < 0:
             return -channel
@@ -176,6 +170,8 @@ cdef class Session(Client):
         selection = select(channel, message, problem)
         if selection is None:
             return self.fail(ErrorCode.INVALID_FILTER, id, problem[0], channel)
+        if not take_recovery(selection, message, problem):
+            return self.fail(ErrorCode.INVALID_MESSAGE, id, problem[0], channel)
         if selection.devices is not None:
             devices = len(selection.devices)
         if self.grant.devices is not None and channel != Channel.SYSTEM:
@@ -188,9 +184,10 @@ cdef class Session(Client):
                 self.limits.device_ids and self.table.devices - replaced_devices + devices > self.limits.device_ids):
             return self.fail(ErrorCode.TOO_MANY_SUBSCRIPTIONS, id, None, channel)
         try:
-            self.table.subscribe(channel, selection, False)
+            subscription = self.table.subscribe(channel, selection, False)
         except TooManyNamesError:
             return self.fail(ErrorCode.TOO_MANY_SUBSCRIPTIONS, id, "the server knows as many names as it may", channel)
+        missed = self.missed(subscription, selection, now)
         if id is not None:
             document = {"type": "subscribe_response", "id": id, "success": True, "channel": NAME_OF_CHANNEL[channel],
                         "filters": selection_filters(channel, selection, denied)}
@@ -198,7 +195,16 @@ cdef class Session(Client):
                 document["frequency"] = self.table.in_force(channel, selection.frequency).shown()
             if denied:
                 document["denied"] = {"device_id": [d for d in selection.device_order if d in denied]}
+            if selection.recovers:
+                document["position"] = self.position(channel)
+            if selection.epoch is not None:
+                document["recovered"] = missed is not None
             self.answer(document, None)
+        if missed is not None:
+            for frame in missed:
+                self.push(frame)
+        if selection.snapshot or (selection.epoch is not None and missed is None):
+            self.send_snapshot(subscription)
         return ErrorCode.NO_ERROR
 
     cdef int unsubscribe(self, dict message, object id) except -1:
@@ -312,20 +318,7 @@ cdef class Session(Client):
             self.answer({"type": "batch_response", "id": batch.id, "success": True, "results": batch.results}, None)
         return NoResult.OK
 
-    # Authentication: what a token changes for the subscriptions.
-
-    cdef list on_grant(self, Grant grant):
-        """Apply a token's scope to what there is (protocol.md, section 2)."""
-        cdef list messages = []
-        if self.grant is None:
-            self.table.grant = grant
-            return messages
-        for channel, devices in self.table.apply_grant(grant):
-            message = {"type": "unsubscribed", "channel": NAME_OF_CHANNEL[channel], "reason": "permission_revoked"}
-            if devices is not None:
-                message["device_id"] = sorted(devices, key=str)
-            messages.append(message)
-        return messages
+    # Authentication.
 
     cdef NoResult on_authenticated(self) except NoResult.EXC:
         """Subscribe by itself where the endpoint says so (protocol.md, section 1)."""
@@ -343,11 +336,4 @@ cdef class Session(Client):
                 self.batch.results[len(self.batch.results) - 1] = result_of(self.auth_outcome)
             self.batch.waits = False
             self.continue_batch(now)
-        return Client.resume(self, now)
-
-    # For the server.
-
-    @property
-    def subscription_count(self):
-        """How many subscriptions the connection has."""
-        return 0 if self.table is None else self.table.count
+        return Feed.resume(self, now)

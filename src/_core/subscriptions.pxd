@@ -65,6 +65,8 @@ cdef class SubscriptionTable:
         readonly Py_ssize_t count       # subscriptions
         readonly Py_ssize_t devices     # device ids that they name, in all
 
+    cdef Filter filter_at(self, int channel, object device)
+    cdef bint covers(self, Subscription subscription, object device)
     cdef Frequency in_force(self, int channel, Frequency asked)
     cdef Subscription subscribe(self, int channel, Selection selection, bint implicit)
     cdef bint unsubscribe(self, int channel, frozenset devices) except -1

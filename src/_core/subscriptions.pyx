@@ -74,6 +74,20 @@ cdef class SubscriptionTable:
             return subscription.asked
         return subscription.asked & self.grant.devices
 
+    cdef bint covers(self, Subscription subscription, object device):
+        """Say whether a subscription covers a device (None: no device at all) under the scope."""
+        cdef frozenset devices = self.covered(subscription)
+        return devices is None or device in devices
+
+    cdef Filter filter_at(self, int channel, object device):
+        """Return what the connection stands under at a device (None: the system); None: under nothing."""
+        cdef ChannelTable table = self._channels[channel]
+        cdef Coverage coverage
+        if table is None:
+            return None
+        coverage = table.by_device.get(device)
+        return table.posted if coverage is None else coverage.posted
+
     cdef NoResult enter(self, Subscription subscription, set touched) except NoResult.EXC:
         """Put a subscription under what it covers; `touched` gathers what has to be posted anew."""
         cdef frozenset devices = self.covered(subscription)
@@ -197,7 +211,7 @@ cdef class SubscriptionTable:
             coverage = table.by_device.get(cohort.throttle.values.device)
             heir = table.posted if coverage is None else coverage.posted
             if heir is not None and self.index.owed(cohort, heir, &mask):
-                frame = cohort.throttle.values.frame_of(&mask)
+                frame = cohort.throttle.values.encoded(&mask)
                 self.fanout.deliver(<PyObject *>frame, &slots, channel, False, False)
             if cohort.slots.count == 0:
                 self.index.abandoned.append(cohort)
@@ -243,7 +257,8 @@ cdef class SubscriptionTable:
         subscription.implicit = implicit
         subscription.frequency = selection.frequency
         subscription.term = self.index.acquire_term(channel, selection.first, selection.second,
-                                                    self.in_force(channel, selection.frequency).key())
+                                                    self.in_force(channel, selection.frequency).key(),
+                                                    selection.recovers)
         for other in list(self.of(channel).subscriptions):
             if other.implicit or other.asked == subscription.asked:
                 self.end(other, touched)
@@ -331,7 +346,7 @@ cdef class SubscriptionTable:
                 term = subscription.term
                 key = self.in_force(channel, subscription.frequency).key()
                 if key != term.key[3]:
-                    subscription.term = self.index.acquire_term(channel, term.key[1], term.key[2], key)
+                    subscription.term = self.index.acquire_term(channel, term.key[1], term.key[2], key, term.recovers)
                     ended.append(term)
                 self.enter(subscription, touched)
             self.repost(channel, touched)

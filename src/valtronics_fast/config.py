@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from valtronics_fast import config_checks as checks
+from valtronics_fast.config_limits import HistoryConfig, LimitsConfig
 from valtronics_fast.config_load import gather
 from valtronics_fast.errors import ConfigError
 from valtronics_fast.producers.mapping import DEFAULT_TOPICS
-from valtronics_fast.setting import MAX_COUNT, Count, Duration, Section, Setting, Size, setting, settings_of
-from valtronics_fast.units import Rate
+from valtronics_fast.setting import Count, Duration, Section, Setting, Size, setting, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,71 +157,6 @@ class AuthConfig(Section, frozen=True, kw_only=True):
     token_cache: Annotated[
         Count, setting("Verified tokens that are remembered.", unit="tokens", zero="none")
     ] = 10_000
-
-
-class LimitsConfig(Section, frozen=True, kw_only=True):
-    """What one client, and what all together may use."""
-
-    connections: Annotated[
-        Count, setting("Connections in all, then HTTP 503.", unit="connections", zero="no limit")
-    ] = 1000
-    connections_per_user: Annotated[
-        Count, setting("Connections of one user, then close 4005.", unit="connections", zero="no limit")
-    ] = 100
-    connection_rate: Annotated[
-        Rate, setting("New connections of one client address, then HTTP 429.", zero="no limit")
-    ] = Rate(10, 60.0)
-    messages_per_second: Annotated[
-        Count, setting("Messages of one connection; each item of a batch counts.", zero="no limit")
-    ] = 100
-    message_size: Annotated[
-        Size, setting("Largest message; each item of a batch for itself.", zero="no limit")
-    ] = 1024
-    auth_size: Annotated[Size, setting("Largest `auth` message.", zero="no limit")] = 8192
-    frame_size: Annotated[
-        Size, setting("Largest WebSocket message, such as a batch, then close 1009.", zero="no limit")
-    ] = 65_536
-    fragments: Annotated[
-        Count, setting("Fragments of one WebSocket message, then close 1009.", zero="no limit")
-    ] = 64
-    batch_items: Annotated[Count, setting("Items of one batch.", zero="no limit")] = 50
-    subscriptions: Annotated[Count, setting("Subscriptions of one connection.", zero="no limit")] = 1000
-    device_ids: Annotated[
-        Count, setting("Device ids in all subscriptions of one connection.", zero="no limit")
-    ] = 10_000
-    min_interval: Annotated[
-        Duration,
-        setting(
-            "The smallest interval between two updates of a device that a telemetry or system subscription may have; "
-            "what asks for more is slowed down, and told so.",
-            zero="real time",
-        ),
-    ] = 0.0
-    publication_size: Annotated[
-        Size, setting("Largest data message that is published, as JSON.", zero="no limit")
-    ] = 65_536
-    json_depth: Annotated[Count, setting("Depth of a message's JSON.", unit="levels", zero="no limit")] = 16
-    queue_size: Annotated[
-        Size, setting("What may wait for a client that reads too slowly, then close 4102.", zero="no limit")
-    ] = 2 << 20
-    addresses: Annotated[
-        int,
-        msgspec.Meta(ge=1, le=MAX_COUNT),
-        setting("Most recent client addresses whose new connections are counted.", unit="addresses"),
-    ] = 100_000
-
-
-class HistoryConfig(Section, frozen=True, kw_only=True):
-    """What is remembered of each channel for those who come later, or read slowly."""
-
-    latest_size: Annotated[
-        Size,
-        setting(
-            "Newest values of a channel, by device and metric: for frequencies, slow readers and snapshots. Beyond it, "
-            "the device that has been silent longest is forgotten.",
-            zero="no limit",
-        ),
-    ] = 64 << 20
 
 
 class SecurityConfig(Section, frozen=True, kw_only=True):

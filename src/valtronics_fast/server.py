@@ -108,7 +108,11 @@ class Server:
             time.monotonic(),
             delay=partial(loop.call_later, config.server.flush_interval) if config.server.flush_interval else None,
             max_payload=config.limits.publication_size,
+            max_backlog=config.limits.all_queues,
             max_latest=config.history.latest_size,
+            history=config.history.messages,
+            history_size=config.history.size,
+            history_age=config.history.age,
         )
         self._clients = Clients(config, self._hub, self._authenticator, self._statistics, self.publish)
         self._gate = ServerGate(config, self._clients)

@@ -39,7 +39,10 @@ LIMITS: dict[str, float] = {
     "device_ids": 10000,
     "min_interval": 0,
     "json_depth": 16,
-    "queue_size": 2 << 20,
+    "queue_mark": 0,
+    "queue_size": 0,
+    "queue_time": 30,
+    "queue_limit": 2 << 20,
     "auth_attempts": 3,
     "auth_timeout": 10,
     "grace": 25,
@@ -110,6 +113,8 @@ class Server:
     Args:
         names: bound on the index's names.
         max_latest: bound on the newest values of a channel, in bytes; 0: none.
+        max_backlog: bound on what waits for all blocked connections together, in bytes; 0: none.
+        history: how many messages of a channel are kept for recovery.
         clock: let the timers run; without it the test calls `hub.advance`.
         now: when the hub's time begins, in seconds, for a test that makes up its time; None: now.
         delay: takes the function that writes delayed data, for the test to call; None: data goes out each turn.
@@ -123,6 +128,8 @@ class Server:
         *,
         names: int = 65536,
         max_latest: int = 0,
+        max_backlog: int = 0,
+        history: int = 0,
         clock: bool = True,
         now: float | None = None,
         delay: Callable[[Callable[[], None]], object] | None = None,
@@ -134,7 +141,7 @@ class Server:
         self.unhandled: list[dict[str, Any]] = []
         self.clients: list[Client] = []
         self._names = names
-        self._max_latest = max_latest
+        self._bounds = {"max_latest": max_latest, "max_backlog": max_backlog, "history": history}
         self._clock = clock
         self._now = now
         self._delay = delay
@@ -151,8 +158,7 @@ class Server:
         self.schedule: Callable[[Callable[[], None]], object] = loop.call_soon
         now = time.monotonic() if self._now is None else self._now
         self.hub = Hub(
-            lambda flush: self.schedule(flush), now, delay=self._delay, tick=0.01, names=self._names,
-            max_latest=self._max_latest,
+            lambda flush: self.schedule(flush), now, delay=self._delay, tick=0.01, names=self._names, **self._bounds
         )
         self.host = Host(self.hub)
         listener = socket.socket()
@@ -188,7 +194,9 @@ class Server:
             assert self.hub.wheel.armed == 0
             self.hub.advance(0)
             assert self.hub.pacer.stats() == IDLE_PACER
-            assert [table.stats()["served"] for table in self.hub.latest if table is not None] == [0, 0]
+            tables = [table.stats() for table in self.hub.latest if table is not None]
+            assert [(stats["served"], stats["behind"]) for stats in tables] == [(0, 0)] * 3
+            assert (self.hub.behind, self.hub.turn.backlog) == (0, 0)
             assert set(self.host.opened_sessions) == set(self.host.closed_sessions)
             assert self.unhandled == []
             assert self.host.errors == []

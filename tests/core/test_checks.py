@@ -96,7 +96,7 @@ def test_wheel() -> None:
 
 async def test_hub() -> None:
     """A server with connections, subscriptions and something to send; each number that is counted is off by one."""
-    async with Server(queue_size=0) as server:
+    async with Server(queue_limit=0) as server:
         clients = [await server.login() for _ in range(USERS)]
         for i, client in enumerate(clients):
             await client.ask(type="subscribe", id=1, channel="telemetry", device_id=1, metrics=["a", "b"])

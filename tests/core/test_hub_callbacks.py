@@ -109,7 +109,7 @@ async def test_the_next_owner_of_a_slot_gets_nothing_of_the_last_one(leave: Call
 
 async def test_the_next_owner_of_a_slot_gets_nothing_of_a_backlog() -> None:
     """The last owner's frames wait in its queue and in its transport when it goes."""
-    async with Server(send_buffer=4096, queue_size=0) as server:
+    async with Server(send_buffer=4096, queue_limit=0) as server:
         for leave in WAYS_OUT:
             slow = await subscriber(server, receive_buffer=4096)
             while slow.session.queued_bytes < 100_000:

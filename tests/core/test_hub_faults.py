@@ -55,7 +55,7 @@ async def lost(server: Server, client: Client) -> None:
 async def test_each_connection_in_turn_is_refused(outcome: int) -> None:
     """It gets everything all the same."""
     kernel = Kernel()
-    async with Server(queue_size=0) as server:
+    async with Server(queue_limit=0) as server:
         clients = [await subscriber(server) for _ in range(CLIENTS)]
         for sizes in TURNS:
             for refused in clients:
@@ -78,7 +78,7 @@ async def test_each_connection_in_turn_is_refused(outcome: int) -> None:
 async def test_each_connection_in_turn_fails(error: int) -> None:
     """At its first write of the turn, or after a part of it."""
     kernel = Kernel()
-    async with Server(queue_size=0) as server:
+    async with Server(queue_limit=0) as server:
         clients = [await subscriber(server) for _ in range(CLIENTS)]
         for sizes in TURNS:
             for at in range(CLIENTS):
@@ -110,7 +110,7 @@ async def test_each_connection_in_turn_fails(error: int) -> None:
 async def test_each_transport_in_turn_fails_on_what_the_kernel_has_refused(error: int) -> None:
     """Nothing may come behind the gap."""
     kernel = Kernel()
-    async with Server(queue_size=0) as server:
+    async with Server(queue_limit=0) as server:
         clients = [await subscriber(server) for _ in range(CLIENTS)]
         for sizes in TURNS:
             for at in range(CLIENTS):
@@ -131,7 +131,7 @@ async def test_each_transport_in_turn_fails_on_what_the_kernel_has_refused(error
 async def test_a_connection_fails_while_its_queue_overflows() -> None:
     """A queue over its bound is written in the middle of a publication; the others are not held up by that."""
     kernel = Kernel()
-    async with Server(queue_size=5000) as server:
+    async with Server(queue_limit=5000) as server:
         clients = [await subscriber(server) for _ in range(CLIENTS)]
         for outcomes in ([-ECONNRESET], [50, -EPIPE], [4000, 0, -ECONNRESET]):
             for at in range(CLIENTS):
@@ -150,7 +150,7 @@ async def test_a_connection_fails_while_its_queue_overflows() -> None:
 async def test_every_other_connection_fails_at_once() -> None:
     """The first, the last, and those between connections that share the turn."""
     kernel = Kernel()
-    async with Server(queue_size=0) as server:
+    async with Server(queue_limit=0) as server:
         for first in (0, 1):
             for sizes in TURNS:
                 clients = [await subscriber(server) for _ in range(CLIENTS)]
@@ -175,7 +175,7 @@ async def test_the_close_is_refused_or_fails(outcome: int) -> None:
     """Behind a part of the turn's data, at every byte of both."""
     kernel = Kernel()
     stream = encode(telemetry(0, n=0)) + closing_frame(1012, CLOSE_REASONS[1012])
-    async with Server(queue_size=0) as server:
+    async with Server(queue_limit=0) as server:
         for taken in range(len(stream)):
             client = await subscriber(server)
             kernel.set(client, Way.OUTBOX, [taken, outcome])

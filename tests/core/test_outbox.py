@@ -74,7 +74,7 @@ async def test_the_same_frame_twice_in_a_turn_is_sent_twice() -> None:
 @pytest.mark.parametrize("sizes", [range(1500), range(3900, 4300), range(65000, 65040)], ids=str)
 async def test_partial_writes_lose_and_reorder_nothing(sizes: range) -> None:
     """Small buffers and a slow reader: the kernel refuses bytes at every place of a frame."""
-    async with Server(send_buffer=SMALL, queue_size=0) as server:
+    async with Server(send_buffer=SMALL, queue_limit=0) as server:
         clients = [await subscriber(server, receive_buffer=SMALL) for _ in range(2)]
         for size in sizes:
             server.hub.publish(telemetry(1, n=size, text="x" * size))
@@ -93,7 +93,7 @@ async def test_partial_writes_lose_and_reorder_nothing(sizes: range) -> None:
 
 async def test_partial_writes_of_many_turns() -> None:
     """Publishing goes on while the backlog drains, and answers are given in between."""
-    async with Server(send_buffer=SMALL, queue_size=0) as server:
+    async with Server(send_buffer=SMALL, queue_limit=0) as server:
         client = await subscriber(server, receive_buffer=SMALL)
         choose = random.Random(7)
         published = 0

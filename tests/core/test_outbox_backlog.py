@@ -16,7 +16,7 @@ SMALL = 4096
 async def test_a_peer_that_does_not_read_is_bounded_and_closed() -> None:
     """Its queue is bounded, it is told 4102 behind whole frames, and nobody else notices."""
     limit = 100_000
-    async with Server(send_buffer=SMALL, queue_size=limit) as server:
+    async with Server(send_buffer=SMALL, queue_limit=limit) as server:
         slow = await subscriber(server, receive_buffer=SMALL)
         readers = [await subscriber(server) for _ in range(3)]
         size = len(text(telemetry(1, n=0, text="x" * 1000)))
@@ -40,7 +40,7 @@ async def test_a_peer_that_does_not_read_is_bounded_and_closed() -> None:
 
 
 async def test_a_peer_that_never_reads_again_is_cut() -> None:
-    async with Server(send_buffer=SMALL, queue_size=50_000, close_timeout=0.2) as server:
+    async with Server(send_buffer=SMALL, queue_limit=50_000, close_timeout=0.2) as server:
         slow = await subscriber(server, receive_buffer=SMALL)
         while slow.session.close_code == 0:
             server.hub.publish(telemetry(1, n=0, text="x" * 1000))
@@ -51,7 +51,7 @@ async def test_a_peer_that_never_reads_again_is_cut() -> None:
 
 async def test_much_in_one_turn_is_no_slow_reader() -> None:
     """Ten times the queue's bound at once: the kernel is asked before anybody is called slow."""
-    async with Server(queue_size=20_000) as server:
+    async with Server(queue_limit=20_000) as server:
         clients = [await subscriber(server) for _ in range(2)]
         for n in range(200):
             server.hub.publish(telemetry(1, n=n, text="x" * 900))
@@ -61,7 +61,7 @@ async def test_much_in_one_turn_is_no_slow_reader() -> None:
 
 async def test_a_reader_that_catches_up_is_not_closed() -> None:
     """Its backlog comes near the bound again and again, and drains."""
-    async with Server(send_buffer=SMALL, queue_size=100_000) as server:
+    async with Server(send_buffer=SMALL, queue_limit=100_000) as server:
         client = await subscriber(server, receive_buffer=SMALL)
         n = 0
         for _ in range(5):
@@ -78,7 +78,7 @@ async def test_a_reader_that_catches_up_is_not_closed() -> None:
 
 async def test_a_backlog_that_stays_is_no_slow_reader() -> None:
     """It never empties while ten times the bound goes through it."""
-    async with Server(send_buffer=SMALL, queue_size=100_000) as server:
+    async with Server(send_buffer=SMALL, queue_limit=100_000) as server:
         client = await subscriber(server, receive_buffer=SMALL)
         published = read = 0
         while read < 1000:
@@ -93,7 +93,7 @@ async def test_a_backlog_that_stays_is_no_slow_reader() -> None:
 
 async def test_queues_of_every_length_that_fill_and_drain() -> None:
     """Frames leave at the front and come at the back, at every place of the queue's memory."""
-    async with Server(send_buffer=SMALL, queue_size=0) as server:
+    async with Server(send_buffer=SMALL, queue_limit=0) as server:
         client = await subscriber(server, receive_buffer=SMALL)
         choose = random.Random(11)
         published = read = 0
@@ -110,7 +110,7 @@ async def test_queues_of_every_length_that_fill_and_drain() -> None:
 
 
 async def test_answers_are_not_held_behind_a_backlog() -> None:
-    async with Server(send_buffer=SMALL, queue_size=0) as server:
+    async with Server(send_buffer=SMALL, queue_limit=0) as server:
         client = await subscriber(server, receive_buffer=SMALL)
         while client.session.queued_bytes < 200_000:
             server.hub.publish(telemetry(1, n=0, text="x" * 1000))
@@ -131,7 +131,7 @@ async def test_answers_are_not_held_behind_a_backlog() -> None:
 
 async def test_answers_keep_their_order_and_pass_the_data_of_their_own_turn() -> None:
     """A turn's data is in the queue before an answer, then the kernel refuses some of it; the next answer comes."""
-    async with Server(send_buffer=SMALL, queue_size=0) as server:
+    async with Server(send_buffer=SMALL, queue_limit=0) as server:
         client = await server.login(server.token(publish=15), receive_buffer=SMALL)
         await client.ask(type="subscribe", id=0, channel="telemetry")
 
@@ -191,7 +191,7 @@ async def test_a_large_message_on_its_way_does_not_make_a_reader_slow() -> None:
 
 async def test_nothing_follows_a_close_that_passed_the_data_of_its_turn() -> None:
     """The kernel refuses a part of the turn, the CLOSE goes ahead of the rest: the rest is not sent any more."""
-    async with Server(send_buffer=SMALL, queue_size=0) as server:
+    async with Server(send_buffer=SMALL, queue_limit=0) as server:
         client = await subscriber(server, receive_buffer=SMALL)
         for n in range(30):
             server.hub.publish(telemetry(1, n=n, text="x" * 10_000))
@@ -205,7 +205,7 @@ async def test_nothing_follows_a_close_that_passed_the_data_of_its_turn() -> Non
 
 async def test_nothing_follows_the_answer_to_a_close() -> None:
     """The same when it is the peer that closes, in the turn of the data."""
-    async with Server(send_buffer=SMALL, queue_size=0) as server:
+    async with Server(send_buffer=SMALL, queue_limit=0) as server:
         client = await server.login(server.token(publish=15), receive_buffer=SMALL)
         await client.ask(type="subscribe", id=0, channel="telemetry")
 

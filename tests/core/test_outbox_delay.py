@@ -63,7 +63,7 @@ async def test_answers_do_not_wait_and_keep_their_place_behind_earlier_data() ->
 async def test_a_bounded_queue_is_written_before_the_interval_is_over() -> None:
     """Much in one interval is no sign of a slow reader."""
     intervals: list[Callable[[], None]] = []
-    async with Server(delay=intervals.append, queue_size=10_000) as server:
+    async with Server(delay=intervals.append, queue_limit=10_000) as server:
         client = await subscriber(server)
         for n in range(1000):
             server.hub.publish(telemetry(1, n=n, text="x" * 200))

@@ -115,7 +115,7 @@ class Cuts:
 
 async def cut_everywhere(sizes: list[int], *, shared: bool, blocked: bool) -> None:
     """Cut a turn of data frames of these sizes at every byte, and let data and an answer come before the rest goes."""
-    async with Server(queue_size=0) as server:
+    async with Server(queue_limit=0) as server:
         clients = [await subscriber(server, device_id=0 if shared else i) for i in range(PARALLEL)]
         made = [[data(i, n, size) for n, size in enumerate(sizes)] for i in range(1 if shared else PARALLEL)]
         turns = [[piece for _, piece in turn] for turn in made]
@@ -159,7 +159,7 @@ async def test_a_turn_of_many_frames_is_cut_at_every_byte(shared: bool, blocked:
 async def test_a_turn_with_answers_between_its_data_is_cut_at_every_byte(blocked: bool) -> None:
     """Answers go before data that waits, and never into a frame."""
     error = {"type": "unsubscribe", "id": 9, "channel": "alerts"}
-    async with Server(queue_size=0) as server:
+    async with Server(queue_limit=0) as server:
         clients = [await server.login(server.token(publish=15)) for _ in range(PARALLEL)]
         commands, turns = [], []
         for i, client in enumerate(clients):
@@ -194,7 +194,7 @@ async def test_a_turn_with_answers_between_its_data_is_cut_at_every_byte(blocked
 async def test_any_sequence_of_parts_and_refusals(seed: int) -> None:
     """Whatever the kernel takes of whatever is written, on both ways: all of it comes, data and answers in order."""
     kernel, choose = Kernel(), random.Random(seed)
-    async with Server(queue_size=0) as server:
+    async with Server(queue_limit=0) as server:
         clients = [await subscriber(server, device_id=[0, i + 1]) for i in range(12)]
         pieces: list[list[bytes]] = [[] for _ in clients]
         before = [(client.session.messages_out, client.session.bytes_out) for client in clients]

@@ -39,7 +39,7 @@ async def test_a_turn_is_one_write(tls: Contexts) -> None:
 
 async def test_nothing_is_lost_or_reordered(tls: Contexts) -> None:
     """Frames of all sizes over small buffers, answers between them."""
-    async with Server(tls=tls, send_buffer=SMALL, queue_size=0) as server:
+    async with Server(tls=tls, send_buffer=SMALL, queue_limit=0) as server:
         client = await subscriber(server, receive_buffer=SMALL)
         sizes = [*range(200), *range(16_000, 16_020), 100_000, 3]
         for n, size in enumerate(sizes):
@@ -58,7 +58,7 @@ async def test_nothing_is_lost_or_reordered(tls: Contexts) -> None:
 
 async def test_a_peer_that_does_not_read_is_bounded_and_closed(tls: Contexts) -> None:
     limit = 200_000
-    async with Server(tls=tls, send_buffer=SMALL, queue_size=limit, close_timeout=0.2) as server:
+    async with Server(tls=tls, send_buffer=SMALL, queue_limit=limit, close_timeout=0.2) as server:
         slow = await subscriber(server, receive_buffer=SMALL)
         reader = await subscriber(server)
         n = most = 0
@@ -75,7 +75,7 @@ async def test_a_peer_that_does_not_read_is_bounded_and_closed(tls: Contexts) ->
 
 
 async def test_a_backlog_is_passed_by_answers_and_by_the_close(tls: Contexts) -> None:
-    async with Server(tls=tls, send_buffer=SMALL, queue_size=0) as server:
+    async with Server(tls=tls, send_buffer=SMALL, queue_limit=0) as server:
         client = await subscriber(server, receive_buffer=SMALL)
         while client.session.queued_bytes < 500_000:
             server.hub.publish(telemetry(1, n=0, text="x" * 10_000))
@@ -92,7 +92,7 @@ async def test_a_backlog_is_passed_by_answers_and_by_the_close(tls: Contexts) ->
 
 
 async def test_nothing_follows_a_close(tls: Contexts) -> None:
-    async with Server(tls=tls, send_buffer=SMALL, queue_size=0) as server:
+    async with Server(tls=tls, send_buffer=SMALL, queue_limit=0) as server:
         clients = [await subscriber(server, receive_buffer=SMALL) for _ in range(2)]
         for n in range(30):
             server.hub.publish(telemetry(1, n=n, text="x" * 10_000))

@@ -17,7 +17,10 @@ class Limits:
     device_ids: int
     min_interval: float
     json_depth: int
+    queue_mark: int
     queue_size: int
+    queue_time: float
+    queue_limit: int
     auth_attempts: int
     auth_timeout: float
     grace: float

@@ -11,6 +11,9 @@ class Fanout:
     wheel: TimerWheel
     turn: Turn
     attached: int
+    max_backlog: int
+    behind: int
+    sacrificed: int
     def __init__(
         self,
         schedule: Callable[[Callable[[], None]], object],
@@ -18,6 +21,7 @@ class Fanout:
         *,
         delay: Callable[[Callable[[], None]], object] | None = None,
         tick: float = 0.05,
+        max_backlog: int = 0,
     ) -> None: ...
     def connections(self) -> list[Connection]: ...
     def stats(self) -> dict[str, dict[str, int]]: ...

@@ -2,6 +2,7 @@ from collections.abc import Callable, Mapping
 from typing import final
 
 from valtronics_fast._core.fanout import Fanout
+from valtronics_fast._core.history import History
 from valtronics_fast._core.index import Index
 from valtronics_fast._core.latest import LatestTable
 from valtronics_fast._core.pacer import Pacer
@@ -10,7 +11,9 @@ from valtronics_fast._core.pacer import Pacer
 class Hub(Fanout):
     index: Index
     pacer: Pacer
+    epoch: str
     latest: list[LatestTable | None]
+    histories: list[History]
     max_payload: int
     def __init__(
         self,
@@ -21,7 +24,12 @@ class Hub(Fanout):
         tick: float = 0.05,
         names: int = 65536,
         max_payload: int = 0,
+        max_backlog: int = 0,
         max_latest: int = 0,
+        history: int = 0,
+        history_size: int = 0,
+        history_age: float = 0,
+        epoch: str | None = None,
     ) -> None: ...
     @property
     def tick(self) -> float: ...

@@ -1,7 +1,15 @@
 from typing import final
 
+from typing_extensions import disjoint_base
+
+@disjoint_base
+class Node: ...
+
 @final
-class Values:
+class Cursor(Node): ...
+
+@final
+class Values(Node):
     device: int | str | None
     offset: int
 
@@ -10,5 +18,6 @@ class LatestTable:
     limit: int
     nbytes: int
     evicted: int
+    cursors: list[Cursor]
     def __init__(self, limit: int = 0) -> None: ...
     def stats(self) -> dict[str, int]: ...

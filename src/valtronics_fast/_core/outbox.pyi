@@ -4,11 +4,15 @@ from typing import final
 from picows import WSListener
 from typing_extensions import disjoint_base
 
+from valtronics_fast._core.run import Run
+
 @final
 class Turn:
     flushes: int
     writes: int
     refused: int
+    backlog: int
+    run: Run
     def __init__(
         self,
         schedule: Callable[[Callable[[], None]], object],

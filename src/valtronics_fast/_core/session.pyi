@@ -1,7 +1,8 @@
 from typing import final
 
-from valtronics_fast._core.client import Client, Host
+from valtronics_fast._core.client import Host
 from valtronics_fast._core.connection import Limits
+from valtronics_fast._core.feed import Feed
 from valtronics_fast._core.hub import Hub
 from valtronics_fast._core.scope import Grant
 
@@ -9,7 +10,7 @@ from valtronics_fast._core.scope import Grant
 class Batch: ...
 
 @final
-class Session(Client):
+class Session(Feed):
     def __init__(
         self,
         hub: Hub,
@@ -21,5 +22,3 @@ class Session(Client):
         implicit: bool = True,
         grant: Grant | None = None,
     ) -> None: ...
-    @property
-    def subscription_count(self) -> int: ...

@@ -1,0 +1,47 @@
+"""Catching up: what a connection is still to get of the newest values and states.
+
+A connection gets behind in two ways. Its reader is slow, and more waits for it than `queue.mark`: from then on
+telemetry and system values are kept back, and sent newest per device and metric whenever its queue is empty
+(protocol.md, section 6). Or it has asked for a snapshot, which is the same from offset 0 on (section 3).
+
+    cursors    channel -> Cursor: all values that stand behind it in the table, as far as newer than its floor
+    since      Values -> offset: where that is not the floor
+    pending    Values that may stand in front of the cursor: a snapshot of named devices, what was due at a frequency
+
+What it asks for is looked up when it is sent, so that no filter, scope or end of a subscription has to be followed up.
+While anything is left, the values of the channel are kept back: nothing overtakes what is older. Events are not; the
+newest status of a device may follow a live one of another device.
+"""
+from libc.stdint cimport uint64_t
+
+from .hub cimport Hub
+from .latest cimport Cursor, Values
+from .outbox cimport Outbox
+from .subscriptions cimport SubscriptionTable
+from .types cimport NoResult
+
+cimport cython
+
+
+@cython.final
+cdef class CatchUp:
+    cdef:
+        Hub hub
+        Outbox outbox
+        SubscriptionTable table
+        list cursors
+        dict since
+        list pending
+        set due                         # those of them of which a frame was due, and kept back
+        Py_ssize_t next_pending
+        uint64_t replaced               # frames that went out in the place of messages that were kept back
+
+    cdef Cursor follow(self, int channel)
+    cdef NoResult begin(self) except NoResult.EXC
+    cdef NoResult add_snapshot(self, int channel, frozenset devices) except NoResult.EXC
+    cdef NoResult owe(self, Values values, uint64_t since) except NoResult.EXC
+    cdef NoResult forgotten(self, Values values) except NoResult.EXC
+    cdef bint step(self) except -1
+    cdef NoResult serve(self, Values values, Cursor cursor) except NoResult.EXC
+    cdef NoResult end(self) except NoResult.EXC
+    cdef void count_memory(self) noexcept

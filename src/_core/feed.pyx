@@ -1,0 +1,126 @@
+"""A client's feed; feed.pxd has the overview."""
+
+from libc.stdint cimport uint64_t
+
+from .catchup cimport CatchUp
+from .client cimport WISH_NOTICES, Client
+from .clock cimport monotonic_seconds
+from .commands cimport Selection
+from .connection cimport STATE_OPEN
+from .latest cimport Values
+from .queue cimport MAX_BYTES
+from .replay cimport replayed
+from .scope cimport Grant
+from .subscriptions cimport Subscription, SubscriptionTable
+from .types cimport NoResult
+
+from .wire import CHANNEL_NAMES as _CHANNEL_NAMES
+
+cdef enum:
+    NOTICE_EVERY = 1                # seconds between two notices of conflation, while it goes on
+
+cdef dict NAME_OF_CHANNEL = _CHANNEL_NAMES
+
+
+cdef class Feed(Client):
+    """What a client is subscribed to, and what it is still to get of that; arguments as for Client."""
+
+    # From the connection.
+
+    cdef NoResult on_open(self, double now) except NoResult.EXC:
+        self.table = SubscriptionTable.__new__(SubscriptionTable)
+        self.table.index = self.hub.index
+        self.table.fanout = self.hub
+        self.table.slot = self.slot
+        self.table.floor = self.limits.min_interval
+        return Client.on_open(self, now)
+
+    cdef NoResult on_closed(self) except NoResult.EXC:
+        if self.catch_up is not None:
+            self.catch_up.end()
+        self.table.clear()
+        return Client.on_closed(self)
+
+    cdef list on_grant(self, Grant grant):
+        """Apply a token's scope to what there is (protocol.md, section 2)."""
+        cdef list messages = []
+        if self.grant is None:
+            self.table.grant = grant
+            return messages
+        for channel, devices in self.table.apply_grant(grant):
+            message = {"type": "unsubscribed", "channel": NAME_OF_CHANNEL[channel], "reason": "permission_revoked"}
+            if devices is not None:
+                message["device_id"] = sorted(devices, key=str)
+            messages.append(message)
+        return messages
+
+    # Getting behind, and catching up.
+
+    cdef CatchUp catching_up(self):
+        if self.catch_up is None:
+            self.catch_up = CatchUp.__new__(CatchUp, self.hub, self, self.table)
+        return self.catch_up
+
+    cdef NoResult on_behind(self) except NoResult.EXC:
+        return self.catching_up().begin()
+
+    cdef NoResult on_owed(self, object values, uint64_t since) except NoResult.EXC:
+        return self.catch_up.owe(<Values>values, since)
+
+    cdef NoResult on_forgotten(self, object values) except NoResult.EXC:
+        return self.catch_up.forgotten(<Values>values)
+
+    cdef NoResult on_room(self) except NoResult.EXC:
+        cdef bint done
+        if self.queue.shut or self.state != STATE_OPEN:
+            return self.catch_up.end()
+        done = self.catch_up.step()
+        if done:
+            self.catch_up.end()
+        if self.wishes & WISH_NOTICES:
+            self.notify(done)
+        if not done and self.queue.head == self.queue.tail:     # there was nothing for it in so many devices
+            return self.mark()
+        return NoResult.OK
+
+    cdef NoResult notify(self, bint now) except NoResult.EXC:
+        """Tell how many messages were conflated since the last time, now or not more often than is good."""
+        cdef uint64_t conflated = self.queue.kept_back - self.catch_up.replaced
+        cdef double time = monotonic_seconds()
+        if conflated > self.conflated_told and (now or time >= self.notified_at + NOTICE_EVERY):
+            self.answer({"type": "notice", "code": "conflated", "count": conflated - self.conflated_told}, None)
+            self.conflated_told = conflated
+            self.notified_at = time
+        return NoResult.OK
+
+    cdef NoResult send_snapshot(self, Subscription subscription) except NoResult.EXC:
+        """Send the newest values of all that a subscription covers, ahead of what comes."""
+        self.catching_up().add_snapshot(subscription.channel, self.table.covered(subscription))
+        if self.behind and not self.queue.blocked:
+            return self.on_room()
+        return NoResult.OK
+
+    # Recovery.
+
+    cdef dict position(self, int channel):
+        """Return where a channel stands now, as a client gives it back in `since`."""
+        return {"epoch": self.hub.epoch, "offset": self.hub.history_of(channel).last}
+
+    cdef list missed(self, Subscription subscription, Selection selection, double now):
+        """Return the frames of what a client has missed; None: it has not asked, or it can't be told."""
+        cdef uint64_t room = self.queue.limit - min(self.queue.bytes, self.queue.limit)
+        if selection.epoch is None or self.queue.withheld & (1 << subscription.channel):
+            return None
+        return replayed(self.hub, self.table, subscription, selection, <Py_ssize_t>min(room, <uint64_t>MAX_BYTES), now)
+
+    # For the server.
+
+    @property
+    def subscription_count(self):
+        """How many subscriptions the connection has."""
+        return 0 if self.table is None else self.table.count
+
+    @property
+    def conflated(self):
+        """Messages that newer ones have taken the place of, because the connection was behind."""
+        return self.queue.kept_back - (0 if self.catch_up is None else self.catch_up.replaced)

@@ -1,0 +1,9 @@
+"""Recovery: what a subscription has missed, out of a channel's history (protocol.md, section 3)."""
+from .commands cimport Selection
+from .hub cimport Hub
+from .subscriptions cimport Subscription, SubscriptionTable
+
+# The frames that come after the selection's position, oldest first, of at most `room` bytes; None: they can't be told
+# any more, or are too many.
+cdef list replayed(Hub hub, SubscriptionTable table, Subscription subscription, Selection selection,
+                   Py_ssize_t room, double now)

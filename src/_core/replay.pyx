@@ -1,0 +1,42 @@
+"""Recovery; replay.pxd has the overview."""
+
+from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.stdint cimport uint64_t
+from libc.string cimport memset
+
+from .commands cimport Selection
+from .encode cimport frame_of_publication
+from .history cimport History
+from .hub cimport Hub
+from .index cimport Probe
+from .publication cimport MetricMask, Publication
+from .subscriptions cimport Subscription, SubscriptionTable
+from .throttle cimport is_throttled
+
+
+cdef list replayed(Hub hub, SubscriptionTable table, Subscription subscription, Selection selection,
+                   Py_ssize_t room, double now):
+    cdef History history = hub.history_of(subscription.channel)
+    cdef Publication publication
+    cdef Probe probe
+    cdef MetricMask mask
+    cdef uint64_t offset = selection.offset
+    cdef list frames = []
+    cdef bytes frame
+    # At a frequency only the newest of what was missed is wanted: that is a snapshot.
+    if selection.epoch != hub.epoch or is_throttled(&subscription.term.pace) or not history.reaches(offset, now):
+        return None
+    while offset < history.last:
+        offset += 1
+        publication = history.at(offset)
+        if not table.covers(subscription, publication.device):
+            continue
+        hub.index.prepare(publication, &probe)
+        memset(&mask, 0, sizeof(MetricMask))
+        if hub.index.term_matches(subscription.term, &probe, &mask):
+            frame = frame_of_publication(publication, &mask, offset)
+            room -= PyBytes_GET_SIZE(frame)
+            if room < 0:
+                return None
+            frames.append(frame)
+    return frames

@@ -1,0 +1,16 @@
+from collections.abc import Mapping
+from typing import final
+
+@final
+class History:
+    max_messages: int
+    max_bytes: int
+    max_age: float
+    first: int
+    last: int
+    nbytes: int
+    def __init__(self, max_messages: int = 0, *, max_bytes: int = 0, max_age: float = 0.0) -> None: ...
+    def __len__(self) -> int: ...
+    def stats(self) -> dict[str, int]: ...
+    def keep(self, message: Mapping[str, object], now: float = 0.0) -> None: ...
+    def since(self, offset: int, now: float = 0.0) -> list[tuple[int, int | str | None]] | None: ...
