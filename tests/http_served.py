@@ -57,6 +57,10 @@ def verify(token: object) -> Grant:
     return grant
 
 
+def explain(connection: int, device: int | str | None) -> dict[str, object] | None:
+    return {"connection": connection, "device_id": device} if connection == 7 else None
+
+
 class Hub:
     """Records what is published; refuses messages marked "bad"; each one matches two subscriptions."""
 
@@ -81,7 +85,7 @@ class Served:
         self.hub = Hub()
         self.health: dict[str, object] = {"ready": True, "checks": {"mqtt": "ok"}}
         self.session = session
-        parts = {"verify": verify, "stats": lambda: {"active": 3, "close_codes": {1000: 1}}} | parts
+        parts = {"verify": verify, "stats": lambda: {"active": 3, "close_codes": {1000: 1}}, "explain": explain} | parts
         self.api = HttpApi(config, publish=self.hub.publish, health=lambda: self.health, **parts)
 
     async def ask(self, method: str, path: str, **more: Any) -> tuple[int, Any]:

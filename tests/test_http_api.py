@@ -122,6 +122,43 @@ class TestRoutes:
         assert record.exc_info[0] is ZeroDivisionError
 
 
+class TestExplain:
+    PATH = "/api/v1/explain?connection=7"
+
+    @pytest.mark.parametrize(
+        ("query", "device"), [("", None), ("&device=12", 12), ("&device=pump%201", "pump 1"), ("&device=012", "012")]
+    )
+    async def test_a_connection_and_a_device(self, served: Served, query: str, device: object) -> None:
+        answer = await served.ask("GET", self.PATH + query, headers=WITH_KEY)
+        assert answer == (200, {"connection": 7, "device_id": device})
+
+    @pytest.mark.parametrize(
+        ("query", "status", "error"),
+        [
+            ("", 400, "invalid_message"),
+            ("?connection=x", 400, "invalid_message"),
+            ("?connection=-7", 400, "invalid_message"),
+            ("?connection=%D9%A7", 400, "invalid_message"),
+            ("?connection=" + "9" * 30, 400, "invalid_message"),
+            ("?connection=7&device=", 400, "invalid_message"),
+            ("?connection=7&device=" + "x" * 65, 400, "invalid_message"),
+            ("?connection=8&device=1", 404, "not_found"),
+        ],
+    )
+    async def test_what_is_no_question(self, served: Served, query: str, status: int, error: str) -> None:
+        got, answer = await served.ask("GET", "/api/v1/explain" + query, headers=WITH_KEY)
+        assert (got, answer["error"]) == (status, error)
+
+    @pytest.mark.parametrize(
+        ("headers", "status"), [({}, 401), (bearer("reader-token"), 403), (bearer("writer-token"), 403)]
+    )
+    async def test_only_the_key_opens_it(self, served: Served, headers: dict[str, str], status: int) -> None:
+        assert (await served.ask("GET", self.PATH, headers=headers))[0] == status
+
+    async def test_open_on_loopback_without_a_key(self, serve: Serve) -> None:
+        assert (await (await serve(api_key="")).ask("GET", self.PATH))[0] == 200
+
+
 class TestStats:
     STATS = (200, {"active": 3, "close_codes": {"1000": 1}})
 
@@ -154,8 +191,10 @@ class TestStats:
         ],
     )
     def test_where_they_are_open(self, host: str, is_open: bool) -> None:
-        api = HttpApi(HttpConfig(host=host), publish=lambda _: 0, verify=verify, stats=dict, health=dict)
-        assert api._stats_open == is_open
+        api = HttpApi(
+            HttpConfig(host=host), publish=lambda _: 0, verify=verify, stats=dict, explain=lambda *_: None, health=dict
+        )
+        assert api._open_to_all == is_open
 
 
 class TestAuthorisation:
@@ -238,7 +277,9 @@ class TestAuthorisation:
 class TestLifetime:
     async def test_a_taken_port(self, served: Served) -> None:
         config = HttpConfig(host="127.0.0.1", port=served.api.port)
-        second = HttpApi(config, publish=lambda _: 0, verify=verify, stats=dict, health=dict)
+        second = HttpApi(
+            config, publish=lambda _: 0, verify=verify, stats=dict, explain=lambda *_: None, health=dict
+        )
         with pytest.raises(OSError, match="in use"):
             await second.start()
         await second.stop()

@@ -53,6 +53,10 @@ LAYERS = {
         "catchup", "client", "clock", "commands", "connection", "latest", "queue", "replay", "scope", "subscriptions",
         "types", "wire",
     },
+    "explain": {
+        "bitset", "commands", "connection", "feed", "history", "index", "latest", "publication", "subscriptions",
+        "throttle", "wire",
+    },
     "session": {
         "clock", "commands", "connection", "feed", "hub", "names", "publication", "scope", "subscriptions",
         "types", "wire",

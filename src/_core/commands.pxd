@@ -21,6 +21,9 @@ cdef void outline(const char *text, Py_ssize_t size, Outline *out, Py_ssize_t *i
 # The decoded message, or None with the error in `error`.
 cdef dict decode(const char *text, Py_ssize_t size, int *error)
 
+# Channel -> the names of its filters `first` and `second`; None: it has no such filter.
+cdef tuple FILTER_NAMES
+
 # The command of a decoded message: a wire Command, or a negated ErrorCode.
 cdef int command_of(dict message) noexcept
 

@@ -38,3 +38,4 @@ cdef class History:
     cdef void expire(self, double now) noexcept
     cdef bint reaches(self, uint64_t offset, double now) noexcept
     cdef Publication at(self, uint64_t offset)
+    cdef double received_at(self, uint64_t offset) noexcept

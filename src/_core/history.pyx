@@ -107,6 +107,10 @@ cdef class History:
         """Return a publication; first <= offset <= last."""
         return <Publication>self._records[offset % <uint64_t>self._capacity].publication
 
+    cdef double received_at(self, uint64_t offset) noexcept:
+        """Return when a publication came, in monotonic seconds; first <= offset <= last."""
+        return self._records[offset % <uint64_t>self._capacity].at
+
     def stats(self):
         """Return what is kept: messages, bytes, and the offsets from which to which."""
         return {"messages": len(self), "bytes": self.nbytes, "first": self.first, "last": self.last}

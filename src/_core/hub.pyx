@@ -230,6 +230,8 @@ cdef class Hub(Fanout):
         """Let the timers fire that are due at `now` (monotonic seconds)."""
         cdef int64_t slot
         self.pacer.advance(now)
+        if self.turn.backlog > self.max_backlog:
+            self.relieve()
         slot = self.wheel.pop_due(now)
         while slot >= 0:
             outbox = self._outboxes[slot]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from valtronics_fast._core.scope import Grant
+from valtronics_fast._core.scope import Grant, device_key
 from valtronics_fast._core.wire import ERROR_NAMES, Channel, ErrorCode
 from valtronics_fast.addresses import is_loopback
 from valtronics_fast.errors import AuthError
@@ -33,6 +33,9 @@ __all__ = ["HttpApi"]
 SHUTDOWN_TIMEOUT = 1.0
 """Seconds that running requests get to end when the server stops."""
 
+MAX_DIGITS = 18
+"""The most digits that the number of a connection may have."""
+
 ALL_CHANNELS = sum(1 << channel for channel in Channel)
 
 logger = logging.getLogger(__name__)
@@ -47,6 +50,8 @@ class HttpApi:
             PublicationError.
         verify: what a bearer token permits; raises AuthError.
         stats: the figures of `/api/v1/stats`.
+        explain: why a connection (its number) does or does not get a device's messages (None: the system's); None when
+            there is no such connection.
         health: `{"ready": bool, "checks": {name: "ok" or what is wrong}}`.
 
     Attributes:
@@ -60,6 +65,7 @@ class HttpApi:
         publish: Publish,
         verify: Callable[[object], Grant | Awaitable[Grant]],
         stats: Callable[[], dict[str, object]],
+        explain: Callable[[int, int | str | None], dict[str, object] | None],
         health: Callable[[], Mapping[str, object]],
     ) -> None:
         self.port = config.port
@@ -67,16 +73,18 @@ class HttpApi:
         self._publish = publish
         self._verify = verify
         self._stats = stats
+        self._explain = explain
         self._health = health
         self._api_key = config.api_key.encode()
         self._api_key_grant = Grant("api-key", math.inf, publish=ALL_CHANNELS)
-        self._stats_open = not self._api_key and is_loopback(config.host)
+        self._open_to_all = not self._api_key and is_loopback(config.host)
         self._runner: web.ServerRunner | None = None
         self._routes: dict[str, dict[str, Handler]] = {
             "/": {"GET": self._get_index},
             "/health/live": {"GET": self._get_live},
             "/health/ready": {"GET": self._get_ready},
             "/api/v1/stats": {"GET": self._get_stats},
+            "/api/v1/explain": {"GET": self._get_explain},
             "/api/v1/publish": {"POST": self._post_publish},
         }
 
@@ -120,9 +128,24 @@ class HttpApi:
         return json_answer(200 if ready else 503, {"status": word, "checks": checks})
 
     async def _get_stats(self, request: web.BaseRequest) -> web.Response:
-        if not self._stats_open:
+        if not self._open_to_all:
             await self._authorise(request)
         return json_answer(200, self._stats())
+
+    async def _get_explain(self, request: web.BaseRequest) -> web.Response:
+        """Answer why a connection gets what it gets. It tells of other users: a publisher's token is not enough."""
+        if not self._open_to_all and await self._authorise(request) is not self._api_key_grant:
+            raise HttpError(403, ERROR_NAMES[ErrorCode.FORBIDDEN], "the API key is needed")
+        number, device = request.query.get("connection", ""), request.query.get("device")
+        if not (number.isascii() and number.isdecimal() and len(number) <= MAX_DIGITS):
+            raise _invalid("connection is the number of a connection, as the log has it")
+        try:
+            answer = self._explain(int(number), None if device is None else device_key(device))
+        except ValueError as error:
+            raise _invalid(str(error)) from None
+        if answer is None:
+            raise HttpError(404, "not_found", "there is no such connection (any more)")
+        return json_answer(200, answer)
 
     async def _post_publish(self, request: web.BaseRequest) -> web.Response:
         """Publish the messages of a body. What the headers tell is judged before any of it is read."""
@@ -215,6 +238,10 @@ def _unauthorised(request: web.BaseRequest, reason: str, code: ErrorCode, messag
         challenge += ', error="invalid_token"'  # RFC 6750, section 3.1
     headers = {"WWW-Authenticate": challenge}
     return HttpError(401, ERROR_NAMES[code], message, close=True, headers=headers)
+
+
+def _invalid(message: str) -> HttpError:
+    return HttpError(400, ERROR_NAMES[ErrorCode.INVALID_MESSAGE], message)
 
 
 def _unsupported(message: str) -> HttpError:

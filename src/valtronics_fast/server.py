@@ -10,8 +10,9 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from valtronics_fast._core.explain import explain
 from valtronics_fast._core.hub import Hub
-from valtronics_fast._core.wire import CloseCode
+from valtronics_fast._core.wire import CHANNELS, CloseCode
 from valtronics_fast.addresses import TrustedProxies
 from valtronics_fast.auth import Authenticator
 from valtronics_fast.backplanes import open_backplane
@@ -132,6 +133,7 @@ class Server:
             publish=self.publish,
             verify=self._authenticator.verify,
             stats=self.stats,
+            explain=self.explain,
             health=self.health,
         )
         try:
@@ -254,10 +256,38 @@ class Server:
             **self._statistics.totals(self._hub.connections()),
             "refused": {reason.label: count for reason, count in self._reception.ended.items() if count},
             "channels": self._hub.stats(),
+            "slow_readers": {
+                "behind": self._hub.behind,
+                "queued_bytes": self._hub.turn.backlog,
+                "closed_for_others": self._hub.sacrificed,
+            },
+            "latest": {
+                name: table.stats()
+                for name, table in zip(CHANNELS, self._hub.latest, strict=True)
+                if table is not None
+            },
+            "history": {
+                name: history.stats() for name, history in zip(CHANNELS, self._hub.histories, strict=True)
+            },
             "index": self._hub.index.stats(),
             "producers": {producer.name: producer.stats() for producer in self._producers},
             "backplane": {"name": self._backplane.name, **self._backplane.stats()},
         }
+
+    def explain(self, connection: int, device: int | str | None) -> dict[str, object] | None:
+        """Return why a connection does or does not get a device's messages now (docs/http-api.md).
+
+        Args:
+            connection: its number, as the log has it.
+            device: a canonical device id (`device_key`); None: the system.
+
+        Returns:
+            None when there is no such connection.
+        """
+        for session in self._clients.sessions():
+            if session.number == connection:
+                return explain(session, device, time.monotonic())
+        return None
 
     def health(self) -> dict[str, object]:
         """Return whether the server takes clients, and the state of each part.

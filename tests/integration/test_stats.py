@@ -47,9 +47,16 @@ async def test_the_figures_of_a_server_that_has_done_nothing() -> None:
         assert stats.pop("uptime") >= 0
         for name in ("average_connection_duration", "messages_per_connection"):
             assert stats.pop(name) == 0
-        nothing = dict.fromkeys(("publications", "matched", "deliveries", "bytes", "received"), 0)
+        nothing = dict.fromkeys(("publications", "matched", "deliveries", "conflated", "bytes", "received"), 0)
         assert stats.pop("channels") == dict.fromkeys(CHANNELS, nothing)
         assert set(stats.pop("index").values()) == {0}
+        assert set(stats.pop("slow_readers").values()) == {0}
+        latest = stats.pop("latest")
+        assert list(latest) == ["telemetry", "devices", "system"]
+        assert {figure for table in latest.values() for figure in table.values()} == {0}
+        assert stats.pop("history") == {
+            name: {"messages": 0, "bytes": 0, "first": 1, "last": 0} for name in CHANNELS
+        }
         assert stats.pop("backplane") == {"name": "memory"}
         for name in ("close_codes", "auth_failures", "refused", "producers"):
             assert stats.pop(name) == {}
@@ -78,12 +85,17 @@ async def test_the_figures_after_a_known_sequence() -> None:
             assert stats["bytes_received"] == received
             telemetry = stats["channels"]["telemetry"]
             assert telemetry == {
-                "publications": 1, "matched": 1, "deliveries": 1, "bytes": telemetry["bytes"], "received": 1,
+                "publications": 1, "matched": 1, "deliveries": 1, "conflated": 0, "bytes": telemetry["bytes"],
+                "received": 1,
             }  # fmt: skip
             assert len(json.dumps(TELEMETRY)) // 2 < telemetry["bytes"] < stats["bytes_sent"]
             assert stats["channels"]["alerts"]["publications"] == 1
             assert stats["channels"]["alerts"]["deliveries"] == 0
             assert stats["index"]["entries"] == 1
+            assert stats["latest"]["telemetry"]["devices"] == 1
+            assert {name: kept["messages"] for name, kept in stats["history"].items()} == {
+                "telemetry": 1, "alerts": 1, "devices": 0, "system": 0,
+            }  # fmt: skip
         await all_gone(site, 2)
         stats = await statistics(site)
         assert (stats["messages_received"], stats["messages_sent"]) == (4, 4)

@@ -1,0 +1,3 @@
+from valtronics_fast._core.feed import Feed
+
+def explain(feed: Feed, device: int | str | None, now: float) -> dict[str, object]: ...
