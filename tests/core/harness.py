@@ -115,6 +115,7 @@ class Server:
         max_latest: bound on the newest values of a channel, in bytes; 0: none.
         max_backlog: bound on what waits for all blocked connections together, in bytes; 0: none.
         history: how many messages of a channel are kept for recovery.
+        epoch: the hub's.
         clock: let the timers run; without it the test calls `hub.advance`.
         now: when the hub's time begins, in seconds, for a test that makes up its time; None: now.
         delay: takes the function that writes delayed data, for the test to call; None: data goes out each turn.
@@ -130,6 +131,7 @@ class Server:
         max_latest: int = 0,
         max_backlog: int = 0,
         history: int = 0,
+        epoch: str | None = None,
         clock: bool = True,
         now: float | None = None,
         delay: Callable[[Callable[[], None]], object] | None = None,
@@ -141,7 +143,9 @@ class Server:
         self.unhandled: list[dict[str, Any]] = []
         self.clients: list[Client] = []
         self._names = names
-        self._bounds = {"max_latest": max_latest, "max_backlog": max_backlog, "history": history}
+        self._bounds: dict[str, Any] = {
+            "max_latest": max_latest, "max_backlog": max_backlog, "history": history, "epoch": epoch,
+        }  # fmt: skip
         self._clock = clock
         self._now = now
         self._delay = delay

@@ -57,7 +57,9 @@ async def test_a_connection_that_is_being_closed() -> None:
 async def test_input_and_filters_decide() -> None:
     async with Server(history=10) as server:
         client = await server.login()
-        filters: dict[str, Any] = {"telemetry": {"metrics": ["t", "h"]}, "alerts": {}, "devices": {"status_types": "on"}}
+        filters: dict[str, Any] = {
+            "telemetry": {"metrics": ["t", "h"]}, "alerts": {}, "devices": {"status_types": "on"},
+        }  # fmt: skip
         for channel, names in filters.items():
             await client.ask(type="subscribe", id=1, channel=channel, device_id=[1, 2], **names)
         assert set(verdicts(client).values()) == {"no_input"}
