@@ -128,7 +128,7 @@ cdef class Hub(Fanout):
             self.pacer.let_go(values, now)
         else:
             self.pacer.hurry(values, metrics, now)
-        for cursor in self.table_of(values.channel).cursors[:]:
+        for cursor in list(self.table_of(values.channel).cursors):
             (<Outbox>cursor.owner).on_forgotten(values)
         return NoResult.OK
 

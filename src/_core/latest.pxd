@@ -89,7 +89,7 @@ cdef class LatestTable:
         readonly Py_ssize_t nbytes
         readonly uint64_t evicted
         dict _values
-        readonly list cursors
+        readonly dict cursors           # Cursor -> None: a set in order
         void *_oldest
         void *_newest
 

@@ -149,7 +149,7 @@ cdef class LatestTable:
     def __init__(self, Py_ssize_t limit=0):
         self.limit = limit
         self._values = {}
-        self.cursors = []
+        self.cursors = {}
 
     def __dealloc__(self):
         self._oldest = self._newest = NULL
@@ -241,7 +241,7 @@ cdef class LatestTable:
     cdef NoResult place(self, Cursor cursor, bint at_end, uint64_t offset) except NoResult.EXC:
         """Put a cursor into the list, or move it: behind everything up to the newest `offset`, or in front."""
         if cursor not in self.cursors:
-            self.cursors.append(cursor)
+            self.cursors[cursor] = None
         else:
             self.unlink(cursor)
         self.insert(cursor, self._newest if at_end else NULL)
@@ -251,7 +251,7 @@ cdef class LatestTable:
     cdef NoResult displace(self, Cursor cursor) except NoResult.EXC:
         """Take a cursor out of the list."""
         self.unlink(cursor)
-        self.cursors.remove(cursor)
+        del self.cursors[cursor]
         cursor.owner = None
         return NoResult.OK
 
@@ -292,12 +292,16 @@ cdef class LatestTable:
         else:
             self._newest = <void *>node
 
+    def figures(self):
+        """Return how many devices and bytes there are, who is behind, and how many devices had to go."""
+        return {"devices": len(self._values), "bytes": self.nbytes, "behind": len(self.cursors),
+                "evicted": self.evicted}
+
     def stats(self):
-        """Return what the table holds: devices, metrics, bytes, who is served from it or behind; and what had to go."""
+        """Return the figures, and metrics and who is served at a frequency, which takes a look at each device."""
         cdef Values values
         cdef Py_ssize_t metrics = 0, served = 0
         for values in self._values.values():
             metrics += values.count
             served += len(values.served)
-        return {"devices": len(self._values), "metrics": metrics, "bytes": self.nbytes, "served": served,
-                "behind": len(self.cursors), "evicted": self.evicted}
+        return {**self.figures(), "metrics": metrics, "served": served}

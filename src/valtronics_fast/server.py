@@ -262,7 +262,7 @@ class Server:
                 "closed_for_others": self._hub.sacrificed,
             },
             "latest": {
-                name: table.stats()
+                name: table.figures()
                 for name, table in zip(CHANNELS, self._hub.latest, strict=True)
                 if table is not None
             },
