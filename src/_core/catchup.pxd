@@ -43,5 +43,6 @@ cdef class CatchUp:
     cdef NoResult forgotten(self, Values values) except NoResult.EXC
     cdef bint step(self) except -1
     cdef NoResult serve(self, Values values, Cursor cursor) except NoResult.EXC
+    cdef uint64_t outstanding(self) noexcept
     cdef NoResult end(self) except NoResult.EXC
     cdef void count_memory(self) noexcept

@@ -154,6 +154,17 @@ cdef class CatchUp:
             self.replaced += 1
         return NoResult.OK
 
+    cdef uint64_t outstanding(self) noexcept:
+        """Return how many frames may still go out in the place of what has been kept back so far, at most."""
+        cdef Cursor cursor
+        cdef uint64_t frames = 0
+        cdef int channel
+        for channel in range(CHANNEL_COUNT):
+            cursor = self.cursors[channel]
+            if cursor is not None:
+                frames += len(self.hub.table_of(channel)._values)
+        return frames
+
     cdef NoResult end(self) except NoResult.EXC:
         """Nothing is left, or nothing can be sent any more: what comes goes out live again."""
         cdef Cursor cursor

@@ -84,9 +84,13 @@ cdef class Feed(Client):
         return NoResult.OK
 
     cdef NoResult notify(self, bint now) except NoResult.EXC:
-        """Tell how many messages were conflated since the last time, now or not more often than is good."""
+        """Tell how many messages were conflated since the last time, now or not more often than is good.
+
+        Never too many: what is still to be sent in the place of some of them is not conflated.
+        """
         cdef uint64_t conflated = self.queue.kept_back - self.catch_up.replaced
         cdef double time = monotonic_seconds()
+        conflated -= min(conflated, self.catch_up.outstanding())
         if conflated > self.conflated_told and (now or time >= self.notified_at + NOTICE_EVERY):
             self.answer({"type": "notice", "code": "conflated", "count": conflated - self.conflated_told}, None)
             self.conflated_told = conflated
