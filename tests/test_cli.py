@@ -62,7 +62,7 @@ def test_help_names_flags_examples_and_exit_codes(capsys: pytest.CaptureFixture[
 def test_help_of_token(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code("token", "--help") == EXIT_OK
     text = capsys.readouterr().out
-    for flag in ("--sub", "--channels", "--devices", "--publish", "--expires", "--config"):
+    for flag in ("--sub", "--channels", "--devices", "--publish", "--min-interval", "--expires", "--config"):
         assert flag in text
 
 
@@ -170,6 +170,7 @@ def _secret(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--publish"], {"publish": True}),
         (["--publish", "telemetry"], {"publish": ["telemetry"]}),
         (["--publish", "--devices", "1"], {"publish": True, "devices": [1]}),
+        (["--min-interval", "500ms"], {"min_interval": 0.5}),
     ],
 )
 def test_a_token_is_printed(

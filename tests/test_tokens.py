@@ -58,6 +58,11 @@ def test_publishing_may_be_for_some_channels() -> None:
     assert "publish" not in claims(mint(AUTH, "alice", publish=False))
 
 
+def test_a_rate_is_lowered_by_a_claim() -> None:
+    assert claims(mint(AUTH, "alice", min_interval=0.5))["min_interval"] == 0.5
+    assert "min_interval" not in claims(mint(AUTH, "alice"))
+
+
 def test_the_first_algorithm_with_a_secret_is_used() -> None:
     auth = AuthConfig(secret=SECRET * 2, algorithms=("HS512", "HS256"))
     assert jwt.get_unverified_header(mint(auth, "alice"))["alg"] == "HS512"
@@ -109,6 +114,9 @@ def test_without_a_secret_nothing_is_signed() -> None:
         ({"devices": [True]}, "devices: must be integers"),
         ({"devices": []}, 'devices: must be "*" or 1 to 10000 ids, not 0'),
         ({"devices": range(10_001)}, "devices: must be .* not 10001"),
+        ({"min_interval": -1}, "min-interval: must be from 0 to a day"),
+        ({"min_interval": 86_401}, "min-interval: must be from 0 to a day"),
+        ({"min_interval": float("nan")}, "min-interval: must be from 0 to a day"),
         ({"expires": 0}, "expires: must be above 0"),
         ({"expires": -1}, "expires: must be above 0"),
         ({"expires": float("nan")}, "expires: must be above 0"),

@@ -172,6 +172,8 @@ def _make_token(arguments: list[str]) -> int:
     parser.add_argument("--devices", metavar="IDS", help='devices to see: 1,2,pump-3, or "*" for all')
     publish_help = "may publish, on these channels or on all"
     parser.add_argument("--publish", nargs="?", const=True, default=False, metavar="NAMES", help=publish_help)
+    interval_help = "the shortest interval between two updates of a device: 500ms, 10s, ..."
+    parser.add_argument("--min-interval", default="0s", metavar="TIME", help=interval_help)
     parser.add_argument("--expires", default="1h", metavar="TIME", help="30m, 8h, ... (1h)")
     parser.add_argument("--config", metavar="FILE.toml", help="read the settings from a file")
     options = parser.parse_args(arguments)
@@ -183,7 +185,8 @@ def _make_token(arguments: list[str]) -> int:
             channels=None if options.channels is None else _split(options.channels),
             devices=options.devices if options.devices in {None, "*"} else _split(options.devices),
             publish=options.publish if isinstance(options.publish, bool) else _split(options.publish),
-            expires=_parse_expires(options.expires),
+            min_interval=_parse_time("min-interval", options.min_interval),
+            expires=_parse_time("expires", options.expires),
         )
     except ValueError as error:  # its text begins with the argument's name, which is the flag's
         _complain([f"--{error}"])
@@ -279,12 +282,12 @@ def _watch(
     return EXIT_OK
 
 
-def _parse_expires(text: str) -> float:
+def _parse_time(name: str, text: str) -> float:
     """Read a duration, and name the flag when it is none."""
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise ValueError(f"expires: {error}, not {text!r}") from None
+        raise ValueError(f"{name}: {error}, not {text!r}") from None
 
 
 def _split(text: str) -> list[str]:

@@ -14,7 +14,7 @@ import msgspec
 
 from valtronics_fast._core.scope import device_key
 from valtronics_fast._core.wire import CHANNELS
-from valtronics_fast.claims import MAX_DEVICES, MAX_SUBJECT_BYTES
+from valtronics_fast.claims import MAX_DEVICES, MAX_INTERVAL, MAX_SUBJECT_BYTES
 from valtronics_fast.config_checks import SECRET_BYTES
 from valtronics_fast.errors import ConfigError
 
@@ -36,6 +36,7 @@ def mint(
     channels: Iterable[str] | None = None,
     devices: Iterable[object] | None = None,
     publish: bool | Iterable[str] = False,
+    min_interval: float = 0.0,
     expires: float = 3600.0,
     now: float | None = None,
 ) -> str:
@@ -48,6 +49,7 @@ def mint(
         devices: ids of the devices that it permits, or "*" for all of them; None leaves that to
             `auth.default_scope`.
         publish: whether it may publish, or the names of the channels that it may publish on.
+        min_interval: seconds between two updates of a device, at least; 0: none.
         expires: seconds until it expires.
         now: the wall clock in Unix seconds; None reads it.
 
@@ -77,6 +79,9 @@ def mint(
     if publish is not False:
         claims["publish"] = True if publish is True else _check_channels("publish", publish)
 
+    if min_interval:
+        claims["min_interval"] = _check_interval(min_interval)
+
     import jwt  # noqa: PLC0415 - it takes longer to load than all the rest, and a server may never need it
 
     return jwt.encode(claims, auth.secret, algorithm)
@@ -87,6 +92,13 @@ def _check_user(user: str) -> str:
     if not user.isprintable() or not 1 <= len(user.encode(errors="replace")) <= MAX_SUBJECT_BYTES:
         raise ValueError(f"sub: must be 1 to {MAX_SUBJECT_BYTES} bytes, all printable")
     return user
+
+
+def _check_interval(seconds: float) -> float:
+    """Return an interval that `claims` will take."""
+    if not 0 <= seconds <= MAX_INTERVAL:
+        raise ValueError("min-interval: must be from 0 to a day")
+    return seconds
 
 
 def _check_channels(name: str, channels: Iterable[str]) -> list[str]:
