@@ -241,7 +241,8 @@ cdef class Publication:
         """Set the pieces that the mask names (NULL: all), and `head` and `tail`; `text` of an event."""
         cdef Py_ssize_t i
         if self.document is not None:
-            self.text = serialised(self.document)
+            # orjson's results have several times the memory that they need: fine for a moment, not to be kept.
+            self.text = joined(serialised(self.document), b"")
             self.document = None
         if self.text is not None:
             return

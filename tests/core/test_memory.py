@@ -15,6 +15,7 @@ import pytest
 from core.apart import apart
 from core.harness import EMPTY_INDEX, Message, Server, telemetry, until
 from core.wire_client import CLOSE, text
+from valtronics_fast._core.hub import Hub
 
 if TYPE_CHECKING:
     from core.wire_client import Client
@@ -96,6 +97,30 @@ async def test_a_hundred_thousand_subscriptions_leave_nothing_behind() -> None:
                 await cycle(server, clients, random.Random(0))  # the same before each count
                 sizes.append(allocated())
         assert sizes[-1] - sizes[0] < GROWTH, sizes
+
+
+KINDS: dict[str, Message] = {
+    "telemetry": telemetry(1, temperature="x" * 300, humidity="x" * 300),
+    "telemetry of one number": telemetry(1, temperature=23.5),
+    "alerts": {"type": "alert", "device_id": 1, "severity": "info", "title": "Hot", "message": "x" * 1000},
+    "short alerts": {"type": "alert", "device_id": 1, "severity": "info", "title": "Hot"},
+    "statuses": {"type": "device_status_update", "device_id": 1, "old_status": "on", "new_status": "off"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@counted
+async def test_what_is_kept_takes_no_more_than_is_counted(kind: str) -> None:
+    """Devices that come and go, so that the newest values and the history are both filled and both let go of much."""
+    hub = Hub(lambda flush: None, 0, max_latest=1 << 20, history=10_000, history_size=4 << 20)
+    hub.publish(KINDS[kind], 0)
+    before = allocated()
+    for device in range(10_000):
+        hub.publish(KINDS[kind] | {"device_id": device}, 0)
+    counted_bytes = sum(history.nbytes for history in hub.histories)
+    counted_bytes += sum(table.nbytes for table in hub.latest if table is not None)
+    assert counted_bytes > 2 << 20
+    assert allocated() - before < 1.5 * counted_bytes
 
 
 async def visit(server: Server, choose: random.Random) -> None:
