@@ -16,7 +16,8 @@ Device = int | str | None
 
 TICK = 0.01
 MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
-# What latest.pyx reckons for a device and for a metric, in bytes, beside the JSON of the metrics.
+# What latest.pyx reckons for a device and for a metric, in bytes, beside the JSON of the metrics, which counts twice:
+# there may be a frame with them.
 DEVICE_COST, METRIC_COST = 600, 160
 
 
@@ -160,7 +161,7 @@ class Newest:
     sizes: dict[Device, dict[str, int]] = field(default_factory=dict)
 
     def size(self) -> int:
-        costs = [DEVICE_COST + len(metrics) * METRIC_COST + sum(metrics.values()) for metrics in self.sizes.values()]
+        costs = [DEVICE_COST + len(metrics) * METRIC_COST + 2 * sum(metrics.values()) for metrics in self.sizes.values()]
         return sum(costs)
 
     def store(self, device: Device, metrics: dict[str, Any]) -> list[Device]:

@@ -13,7 +13,9 @@ def test_a_new_one_has_nobody_and_has_counted_nothing() -> None:
     assert (fanout.attached, fanout.wheel.tick, fanout.turn.flushes) == (0, 0.25, 0)
     assert set(fanout.stats()) == {"telemetry", "alerts", "devices", "system"}
     for counters in fanout.stats().values():
-        assert counters == {"publications": 0, "matched": 0, "deliveries": 0, "bytes": 0, "received": 0}
+        assert counters == {
+            "publications": 0, "matched": 0, "deliveries": 0, "conflated": 0, "bytes": 0, "received": 0,
+        }  # fmt: skip
 
 
 async def test_connections_come_and_go() -> None:
@@ -39,7 +41,7 @@ async def test_a_frame_counts_for_everybody_who_gets_it_at_once_or_later() -> No
         size = 4 + len((await live.receive()).payload)  # with its header
         counters = stage.hub.stats()["telemetry"]
         assert counters == {
-            "publications": 2, "matched": 8, "deliveries": 2 + 3, "bytes": 5 * size, "received": 4,
+            "publications": 2, "matched": 8, "deliveries": 2 + 3, "conflated": 0, "bytes": 5 * size, "received": 4,
         }  # fmt: skip
         stage.at(200).tick()
         assert stage.hub.stats()["telemetry"] == counters | {"deliveries": 2 + 3 + 3, "bytes": 8 * size}

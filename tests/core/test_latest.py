@@ -42,12 +42,12 @@ def a_hub(max_latest: int = 0) -> Hub:
 def test_a_new_table_is_empty() -> None:
     table = LatestTable(7)
     assert (table.limit, table.nbytes, table.evicted) == (7, 0, 0)
-    assert table.stats() == {"devices": 0, "metrics": 0, "bytes": 0, "served": 0, "evicted": 0}
+    assert table.stats() == {"devices": 0, "metrics": 0, "bytes": 0, "served": 0, "behind": 0, "evicted": 0}
 
 
-def test_values_have_one_and_events_do_not() -> None:
+def test_values_and_statuses_have_one_and_alerts_do_not() -> None:
     hub = a_hub(5)
-    assert [table and table.limit for table in hub.latest] == [5, None, None, 5]
+    assert [table and table.limit for table in hub.latest] == [5, None, 5, 5]
     hub.publish({"type": "alert", "severity": "low"}, 0)
     hub.publish({"type": "system_status_update", "metrics": {"cpu": 1, "ram": 2}, "timestamp": "T"}, 0)
     assert table_of(hub, Channel.SYSTEM).stats()["metrics"] == 2
@@ -69,6 +69,7 @@ def test_bytes_and_evictions_against_the_oracle(
             "metrics": sum(len(metrics) for metrics in newest.sizes.values()),
             "bytes": newest.size(),
             "served": 0,
+            "behind": 0,
             "evicted": evicted,
         }
         assert table_of(hub).nbytes == newest.size()
@@ -91,7 +92,7 @@ def test_a_device_keeps_so_many_metrics_and_no_more(at_a_time: int) -> None:
         hub.publish(telemetry(1, **dict.fromkeys([f"{i:04}" for i in range(start, start + at_a_time)], 1)), 0)
     stats = table_of(hub).stats()
     assert (stats["devices"], stats["metrics"], stats["evicted"]) == (1, MAX_METRICS, 0)
-    assert stats["bytes"] == DEVICE_COST + MAX_METRICS * (METRIC_COST + PIECE + 2)
+    assert stats["bytes"] == DEVICE_COST + MAX_METRICS * (METRIC_COST + 2 * (PIECE + 2))
 
 
 @pytest.mark.parametrize("limit", [1, DEVICE_COST])
@@ -107,7 +108,7 @@ async def test_the_device_at_hand_stays_whatever_it_takes(limit: int) -> None:
 
 async def test_what_is_pending_is_served_before_its_device_goes() -> None:
     """To everybody, once, ahead of the publication that there is no room for."""
-    room_for_two = 2 * (DEVICE_COST + METRIC_COST + PIECE)
+    room_for_two = 2 * (DEVICE_COST + METRIC_COST + 2 * PIECE)
     async with Stage(max_latest=room_for_two) as stage:
         client = await stage.subscriber(SLOW)
         other = await stage.subscriber({"every": SLOW, "deadband": 5}, device_id=[1, 3])
