@@ -35,7 +35,7 @@ LAYERS = {
     "index": {"bitset", "latest", "names", "posting", "publication", "throttle", "types", "wire"},
     "queue": {"types"},
     "run": {"buffer", "encode", "queue", "types"},
-    "outbox": {"queue", "run", "types"},
+    "outbox": {"publication", "queue", "run", "types"},
     "fanout": {"bitset", "outbox", "queue", "types", "wheel", "wire"},
     "pacer": {"bitset", "fanout", "index", "latest", "outbox", "publication", "throttle", "types", "wheel"},
     "hub": {
@@ -43,15 +43,16 @@ LAYERS = {
         "publication", "throttle", "types", "wire",
     },
     "subscriptions": {
-        "bitset", "commands", "fanout", "frequency", "index", "publication", "scope", "throttle", "types", "wire",
+        "bitset", "commands", "fanout", "frequency", "index", "outbox", "publication", "scope", "throttle", "types",
+        "wire",
     },
     "connection": {"bucket", "clock", "encode", "frames", "hub", "outbox", "queue", "types", "wire"},
     "client": {"clock", "connection", "encode", "hub", "scope", "types", "wire"},
-    "catchup": {"hub", "index", "latest", "outbox", "publication", "subscriptions", "types", "wire"},
+    "catchup": {"hub", "index", "latest", "outbox", "publication", "subscriptions", "throttle", "types", "wire"},
     "replay": {"commands", "encode", "history", "hub", "index", "publication", "subscriptions", "throttle"},
     "feed": {
-        "catchup", "client", "clock", "commands", "connection", "latest", "queue", "replay", "scope", "subscriptions",
-        "types", "wire",
+        "catchup", "client", "clock", "commands", "connection", "latest", "publication", "queue", "replay", "scope",
+        "subscriptions", "types", "wire",
     },
     "explain": {
         "bitset", "commands", "connection", "feed", "history", "index", "latest", "publication", "subscriptions",

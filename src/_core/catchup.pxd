@@ -5,8 +5,10 @@ telemetry and system values are kept back, and sent newest per device and metric
 (protocol.md, section 6). Or it has asked for a snapshot, which is the same from offset 0 on (section 3).
 
     cursors    channel -> Cursor: all values that stand behind it in the table, as far as newer than its floor
-    since      Values -> offset: where that is not the floor
+    since      Values -> offset: where that is not the floor, such as what was sent of those that came while it is behind
     pending    Values that may stand in front of the cursor: a snapshot of named devices, what was due at a frequency
+    kept       Values of which something was kept back that `began` does not tell: it was due at a frequency, or came
+               before the subscriptions changed
 
 What it asks for is looked up when it is sent, so that no filter, scope or end of a subscription has to be followed up.
 While anything is left, the values of the channel are kept back: nothing overtakes what is older. Events are not; the
@@ -17,6 +19,7 @@ from libc.stdint cimport uint64_t
 from .hub cimport Hub
 from .latest cimport Cursor, Values
 from .outbox cimport Outbox
+from .publication cimport MetricMask
 from .subscriptions cimport SubscriptionTable
 from .types cimport NoResult
 
@@ -31,18 +34,23 @@ cdef class CatchUp:
         SubscriptionTable table
         list cursors
         dict since
-        list pending
-        set due                         # those of them of which a frame was due, and kept back
+        list pending                    # from next_pending on
         Py_ssize_t next_pending
+        set waiting                     # the same; who is not in it has been served ahead of its turn
+        set kept
         uint64_t replaced               # frames that went out in the place of messages that were kept back
 
     cdef Cursor follow(self, int channel)
     cdef NoResult begin(self) except NoResult.EXC
     cdef NoResult add_snapshot(self, int channel, frozenset devices) except NoResult.EXC
     cdef NoResult owe(self, Values values, uint64_t since) except NoResult.EXC
-    cdef NoResult forgotten(self, Values values) except NoResult.EXC
+    cdef NoResult settle(self, int channel) except NoResult.EXC
+    cdef NoResult forgotten(self, Values values, const MetricMask *metrics) except NoResult.EXC
     cdef bint step(self) except -1
-    cdef NoResult serve(self, Values values, Cursor cursor) except NoResult.EXC
+    cdef NoResult wait(self, Values values) except NoResult.EXC
+    cdef bint owed(self, Values values, Cursor cursor, bint asked, MetricMask *mask) except -1
+    cdef bint was_kept_back(self, Values values, Cursor cursor, const MetricMask *mask) except -1
+    cdef NoResult serve(self, Values values, Cursor cursor, bint asked) except NoResult.EXC
     cdef uint64_t outstanding(self) noexcept
     cdef NoResult end(self) except NoResult.EXC
     cdef void count_memory(self) noexcept

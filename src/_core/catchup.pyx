@@ -2,21 +2,22 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from .hub cimport Hub
 from .index cimport Filter
-from .latest cimport Cursor, LatestTable, Values
+from .latest cimport Cursor, LatestTable, Node, Values
 from .outbox cimport Outbox
-from .publication cimport MASK_WORDS, MetricMask
+from .publication cimport MASK_WORDS, MetricMask, have_common
 from .subscriptions cimport SubscriptionTable
+from .throttle cimport is_throttled
 from .types cimport NoResult
 from .wire cimport CHANNEL_COUNT, Channel
 
 cdef enum:
     CHUNK = 1 << 16                 # bytes that are put into the queue at a time
     MAX_VISITS = 4096               # devices that are looked at at a time
-    ENTRY_COST = 200                # bytes of an entry of `since` and `pending`, roughly
+    ENTRY_COST = 200                # bytes of an entry of `since` or `kept`, roughly
 
 
 @cython.final
@@ -30,7 +31,8 @@ cdef class CatchUp:
         self.cursors = [None] * CHANNEL_COUNT
         self.since = {}
         self.pending = []
-        self.due = set()
+        self.waiting = set()
+        self.kept = set()
 
     cdef Cursor follow(self, int channel):
         """Keep a channel's values back from now on; return the cursor."""
@@ -63,8 +65,10 @@ cdef class CatchUp:
         if table is None:
             return NoResult.OK
         cursor = self.follow(channel)
+        cursor.began = self.hub.history_of(channel).last        # settle() has been called
         if devices is None:
             cursor.floor = 0
+            cursor.from_start = True
             for values in self.since:
                 if values.channel == channel:
                     self.since[values] = 0
@@ -74,30 +78,59 @@ cdef class CatchUp:
             values = table.find(device)
             if values is not None:
                 self.since[values] = 0
-                self.pending.append(values)
+                self.wait(values)
         self.count_memory()
         return NoResult.OK
 
     cdef NoResult owe(self, Values values, uint64_t since) except NoResult.EXC:
-        """Note that everything of a device after an offset is to be sent."""
+        """Note that everything of a device after an offset is due, and is being kept back."""
         cdef Cursor cursor = self.cursors[values.channel]
-        if since >= cursor.floor:
-            return NoResult.OK
-        self.due.add(values)
-        known = self.since.get(values)
-        if known is None or <uint64_t>known > since:
-            self.since[values] = since
-            self.pending.append(values)
-            self.count_memory()
+        if cursor.from_start and values not in self.since:
+            since = 0
+        self.since[values] = min(since, self.since.get(values, since))
+        self.kept.add(values)
+        self.wait(values)
+        self.count_memory()
         return NoResult.OK
 
-    cdef NoResult forgotten(self, Values values) except NoResult.EXC:
-        """Send what is owed of a device now, or for want of knowing that it has been sent, again."""
+    cdef NoResult settle(self, int channel) except NoResult.EXC:
+        """Note what was kept back under the subscriptions as they are, for they are about to change.
+
+        What they do not ask for of what has come meanwhile will not be sent for others that do.
+        """
+        cdef Cursor cursor = self.cursors[channel]
+        cdef MetricMask mask
+        cdef void *node
+        cdef Values values
+        if cursor is None or channel == Channel.DEVICES:        # nothing is kept back of those
+            return NoResult.OK
+        node = self.hub.table_of(channel)._newest
+        while node != NULL and ((<Node>node).is_cursor or (<Values>node).offset > cursor.began):
+            if not (<Node>node).is_cursor:
+                values = <Values>node
+                if self.owed(values, cursor, values in self.waiting, &mask):
+                    if self.was_kept_back(values, cursor, &mask):
+                        self.kept.add(values)
+                elif values not in self.kept:
+                    self.since[values] = values.offset
+            node = (<Node>node).older
+        cursor.began = self.hub.history_of(channel).last
+        self.count_memory()
+        return NoResult.OK
+
+    cdef NoResult forgotten(self, Values values, const MetricMask *metrics) except NoResult.EXC:
+        """Send what is owed of a device now, for some of its metrics are about to go; NULL: all."""
         cdef Cursor cursor = self.cursors[values.channel]
+        cdef MetricMask mask
+        cdef bint asked = values in self.waiting
         if values.offset > cursor.place or values in self.since:
-            self.since[values] = self.since.get(values, cursor.floor)
-            self.serve(values, cursor)
-            self.count_memory()
+            if metrics == NULL or (self.owed(values, cursor, asked, &mask) and have_common(&mask, metrics)):
+                self.serve(values, cursor, asked)
+        if metrics == NULL:
+            self.since.pop(values, None)
+            self.kept.discard(values)
+            self.waiting.discard(values)
+        self.count_memory()
         return NoResult.OK
 
     cdef bint step(self) except -1:
@@ -106,52 +139,90 @@ cdef class CatchUp:
         cdef Values values
         cdef int channel
         cdef Py_ssize_t visits = 0
+        cdef uint64_t chunk = min(<uint64_t>CHUNK, self.outbox.queue.mark // 2)
         while self.next_pending < len(self.pending):
-            if self.outbox.queue.bytes >= CHUNK or self.outbox.queue.blocked:
+            if self.outbox.queue.bytes >= chunk or self.outbox.queue.blocked:
                 return False
             values = self.pending[self.next_pending]
             self.next_pending += 1
-            self.serve(values, self.cursors[values.channel])
+            if values in self.waiting:
+                self.serve(values, self.cursors[values.channel], True)
+        self.pending.clear()
+        self.next_pending = 0
         for channel in range(CHANNEL_COUNT):
             cursor = self.cursors[channel]
             if cursor is None:
                 continue
             values = self.hub.table_of(channel).step(cursor)
             while values is not None:
-                self.serve(values, cursor)
+                self.serve(values, cursor, False)
                 visits += 1
-                if self.outbox.queue.bytes >= CHUNK or self.outbox.queue.blocked or visits >= MAX_VISITS:
+                if self.outbox.queue.bytes >= chunk or self.outbox.queue.blocked or visits >= MAX_VISITS:
                     return False
                 values = self.hub.table_of(channel).step(cursor)
         return True
 
-    cdef NoResult serve(self, Values values, Cursor cursor) except NoResult.EXC:
-        """Send what the connection is owed of a device."""
+    cdef NoResult wait(self, Values values) except NoResult.EXC:
+        if values not in self.waiting:
+            self.waiting.add(values)
+            self.pending.append(values)
+        return NoResult.OK
+
+    cdef bint owed(self, Values values, Cursor cursor, bint asked, MetricMask *mask) except -1:
+        """Set the mask to what the connection is owed of a device now; say whether it is anything.
+
+        asked: it was in a snapshot or due, and is not just what has changed.
+        """
         cdef Filter wanted = self.table.filter_at(values.channel, values.device)
-        cdef MetricMask mask
         cdef uint64_t any_bit = 0
         cdef int w
-        cdef bytes frame
         since = self.since.get(values)
-        if since is not None:
-            self.since[values] = values.offset
         # A live status went out when it came.
         if wanted is None or (values.channel == Channel.DEVICES and values.offset > cursor.began):
-            return NoResult.OK
-        self.hub.index.wanted(wanted, values, &mask)
-        values.since(cursor.floor if since is None else <uint64_t>since, &mask)
+            return False
+        # At a frequency only what is due, or part of a snapshot.
+        if is_throttled(&wanted.pace) and not (asked or values in self.kept or (cursor.from_start and since is None)):
+            return False
+        self.hub.index.wanted(wanted, values, mask)
+        values.since(cursor.floor if since is None else <uint64_t>since, mask)
         for w in range(MASK_WORDS):
             any_bit |= mask.words[w]
-        if not any_bit:
+        return any_bit != 0
+
+    cdef bint was_kept_back(self, Values values, Cursor cursor, const MetricMask *mask) except -1:
+        """Say whether a message was kept back that had one of these metrics, which the connection is owed."""
+        cdef uint32_t i
+        if values in self.kept:
+            return True
+        if is_throttled(&self.table.filter_at(values.channel, values.device).pace):
+            return False
+        for i in range(values.count):
+            if (mask.words[i >> 6] >> (i & 63)) & 1 and values.metrics[i].offset > cursor.began:
+                return True
+        return False
+
+    cdef NoResult serve(self, Values values, Cursor cursor, bint asked) except NoResult.EXC:
+        """Send what the connection is owed of a device."""
+        cdef MetricMask mask
+        cdef bytes frame
+        cdef bint owed = self.owed(values, cursor, asked, &mask)
+        cdef bint kept_back
+        self.waiting.discard(values)
+        if not owed or self.outbox.queue.shut or self.outbox.queue.overflowed:
             return NoResult.OK
         frame = values.encoded(&mask)
         self.outbox.push(frame)
         self.hub.counters[values.channel].deliveries += 1
         self.hub.counters[values.channel].bytes += PyBytes_GET_SIZE(frame)
-        if values.offset > cursor.began or values in self.due:
-            self.due.discard(values)
+        kept_back = self.was_kept_back(values, cursor, &mask)
+        if kept_back:
+            self.kept.discard(values)
             self.hub.counters[values.channel].caught_up += 1
             self.replaced += 1
+        # So that it is not sent again with what is newer; but not of all the silent devices that a snapshot has.
+        if asked or kept_back or not cursor.from_start or values in self.since:
+            self.since[values] = values.offset
+        self.count_memory()
         return NoResult.OK
 
     cdef uint64_t outstanding(self) noexcept:
@@ -176,8 +247,9 @@ cdef class CatchUp:
                 self.hub.table_of(channel).displace(cursor)
         self.since.clear()
         self.pending.clear()
-        self.due.clear()
         self.next_pending = 0
+        self.waiting.clear()
+        self.kept.clear()
         self.count_memory()
         self.outbox.queue.withheld = 0
         if self.outbox.behind:
@@ -187,6 +259,6 @@ cdef class CatchUp:
 
     cdef void count_memory(self) noexcept:
         """Have what is noted here counted with what waits for the connection."""
-        self.outbox.noted_bytes = len(self.since) * ENTRY_COST
+        self.outbox.noted_bytes = (len(self.since) + len(self.kept)) * ENTRY_COST
         if self.outbox.queue.blocked:
             self.outbox.recount()

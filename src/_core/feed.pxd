@@ -20,6 +20,7 @@ cdef class Feed(Client):
         double notified_at
 
     cdef CatchUp catching_up(self)
+    cdef NoResult before_change(self, int channel) except NoResult.EXC
     cdef NoResult notify(self, bint now) except NoResult.EXC
     cdef NoResult send_snapshot(self, Subscription subscription) except NoResult.EXC
     cdef dict position(self, int channel)

@@ -8,11 +8,13 @@ from .clock cimport monotonic_seconds
 from .commands cimport Selection
 from .connection cimport STATE_OPEN
 from .latest cimport Values
+from .publication cimport MetricMask
 from .queue cimport MAX_BYTES
 from .replay cimport replayed
 from .scope cimport Grant
 from .subscriptions cimport Subscription, SubscriptionTable
 from .types cimport NoResult
+from .wire cimport CHANNEL_COUNT
 
 from .wire import CHANNEL_NAMES as _CHANNEL_NAMES
 
@@ -44,11 +46,14 @@ cdef class Feed(Client):
     cdef list on_grant(self, Grant grant):
         """Apply a token's scope to what there is (protocol.md, section 2)."""
         cdef list messages = []
+        cdef int channel
         if self.grant is None:
             self.table.grant = grant
             return messages
-        for channel, devices in self.table.apply_grant(grant):
-            message = {"type": "unsubscribed", "channel": NAME_OF_CHANNEL[channel], "reason": "permission_revoked"}
+        for channel in range(CHANNEL_COUNT):
+            self.before_change(channel)
+        for lost, devices in self.table.apply_grant(grant):
+            message = {"type": "unsubscribed", "channel": NAME_OF_CHANNEL[lost], "reason": "permission_revoked"}
             if devices is not None:
                 message["device_id"] = sorted(devices, key=str)
             messages.append(message)
@@ -61,14 +66,18 @@ cdef class Feed(Client):
             self.catch_up = CatchUp.__new__(CatchUp, self.hub, self, self.table)
         return self.catch_up
 
+    cdef NoResult before_change(self, int channel) except NoResult.EXC:
+        """Subscriptions of a channel, or what the token permits of them, are about to change."""
+        return self.catch_up.settle(channel) if self.behind else NoResult.OK
+
     cdef NoResult on_behind(self) except NoResult.EXC:
         return self.catching_up().begin()
 
     cdef NoResult on_owed(self, object values, uint64_t since) except NoResult.EXC:
         return self.catch_up.owe(<Values>values, since)
 
-    cdef NoResult on_forgotten(self, object values) except NoResult.EXC:
-        return self.catch_up.forgotten(<Values>values)
+    cdef NoResult on_forgotten(self, object values, const MetricMask *metrics) except NoResult.EXC:
+        return self.catch_up.forgotten(<Values>values, metrics)
 
     cdef NoResult on_room(self) except NoResult.EXC:
         cdef bint done
@@ -111,8 +120,11 @@ cdef class Feed(Client):
         return {"epoch": self.hub.epoch, "offset": self.hub.history_of(channel).last}
 
     cdef list missed(self, Subscription subscription, Selection selection, double now):
-        """Return the frames of what a client has missed; None: it has not asked, or it can't be told."""
-        cdef uint64_t room = self.queue.limit - min(self.queue.bytes, self.queue.limit)
+        """Return the frames of what a client has missed; None: it has not asked, or it can't be told.
+
+        They take no more than half of the room in the queue: the answer comes before them, and more behind them.
+        """
+        cdef uint64_t room = (self.queue.limit - min(self.queue.bytes, self.queue.limit)) // 2
         if selection.epoch is None or self.queue.withheld & (1 << subscription.channel):
             return None
         return replayed(self.hub, self.table, subscription, selection, <Py_ssize_t>min(room, <uint64_t>MAX_BYTES), now)

@@ -129,7 +129,7 @@ cdef class Hub(Fanout):
         else:
             self.pacer.hurry(values, metrics, now)
         for cursor in list(self.table_of(values.channel).cursors):
-            (<Outbox>cursor.owner).on_forgotten(values)
+            (<Outbox>cursor.owner).on_forgotten(values, metrics)
         return NoResult.OK
 
     cdef Values store(self, Publication publication, uint64_t offset, double now):

@@ -47,8 +47,11 @@ cdef class Cursor(Node):
     cdef:
         object owner                    # the Outbox
         uint64_t floor                  # offset up to which it had everything when it began
+        bint from_start                 # a snapshot of everything: floor is 0
         uint64_t place                  # offset of the values that it stands behind; 0: it is in front of everything
-        uint64_t began                  # offset at which it got behind: what came later has been kept back
+        # Offset at which it got behind, or its subscriptions last changed: what came later, and they match, was kept
+        # back.
+        uint64_t began
 
 
 @cython.final

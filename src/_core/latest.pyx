@@ -240,11 +240,16 @@ cdef class LatestTable:
 
     cdef NoResult place(self, Cursor cursor, bint at_end, uint64_t offset) except NoResult.EXC:
         """Put a cursor into the list, or move it: behind everything up to the newest `offset`, or in front."""
+        cdef void *older
         if cursor not in self.cursors:
             self.cursors[cursor] = None
         else:
             self.unlink(cursor)
-        self.insert(cursor, self._newest if at_end else NULL)
+        older = self._newest if at_end else NULL
+        # The values of the publication at hand stand there before it has its offset in the history.
+        while older != NULL and not (<Node>older).is_cursor and (<Values>older).offset > offset:
+            older = (<Node>older).older
+        self.insert(cursor, older)
         cursor.place = offset if at_end else 0
         return NoResult.OK
 

@@ -18,6 +18,7 @@ connections together hold more than the hub's bound, it is closed.
 from libc.stdint cimport uint64_t
 from picows.picows cimport WSListener, WSTransport
 
+from .publication cimport MetricMask
 from .queue cimport OutQueue
 from .run cimport Run
 from .types cimport NoResult
@@ -75,9 +76,9 @@ cdef class Outbox(WSListener):
     cdef NoResult on_broken(self, object error) except NoResult.EXC
     cdef NoResult on_overflow(self) except NoResult.EXC
     # Conflation: there is more in the queue than `mark`; it is empty again; a device's values (a Values) are owed from
-    # an offset on; they are owed now, for they are about to be forgotten.
+    # an offset on; they are owed now, for these metrics of them (NULL: all) are about to be forgotten.
     cdef NoResult on_behind(self) except NoResult.EXC
     cdef NoResult on_room(self) except NoResult.EXC
     cdef NoResult on_owed(self, object values, uint64_t since) except NoResult.EXC
-    cdef NoResult on_forgotten(self, object values) except NoResult.EXC
+    cdef NoResult on_forgotten(self, object values, const MetricMask *metrics) except NoResult.EXC
     cdef NoResult on_timer(self, double now) except NoResult.EXC

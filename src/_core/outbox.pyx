@@ -10,6 +10,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 from picows.picows cimport MemoryBuffer, WSListener, WSTransport
 
+from .publication cimport MetricMask
 from .queue cimport ANSWER, MAX_BYTES, OutQueue, frame_at, queue_advance, queue_clear, queue_push
 from .run cimport MAX_VECTORS, Run
 from .types cimport NoResult, vfast_invariant, vfast_prefetch
@@ -378,8 +379,8 @@ cdef class Outbox(WSListener):
         """A frame of a device's values was due, and the channel's data is kept back; all after `since` is owed."""
         return NoResult.OK
 
-    cdef NoResult on_forgotten(self, object values) except NoResult.EXC:
-        """A device's values are about to be forgotten, and the connection may be owed some of them."""
+    cdef NoResult on_forgotten(self, object values, const MetricMask *metrics) except NoResult.EXC:
+        """Metrics of a device's values (NULL: all) are about to be forgotten; the connection may be owed some."""
         return NoResult.OK
 
     cdef NoResult on_timer(self, double now) except NoResult.EXC:

@@ -12,18 +12,10 @@ from .fanout cimport Fanout
 from .index cimport Filter, Index
 from .latest cimport Values
 from .outbox cimport Outbox
-from .publication cimport MASK_WORDS, MetricMask
+from .publication cimport MetricMask, have_common
 from .throttle cimport Cohort, Throttle
 from .types cimport NoResult, slot_t
 from .wheel cimport TimerWheel
-
-
-cdef inline bint have_common(const MetricMask *one, const MetricMask *other) noexcept nogil:
-    cdef uint64_t common = 0
-    cdef int w
-    for w in range(MASK_WORDS):
-        common |= one.words[w] & other.words[w]
-    return common != 0
 
 
 @cython.final
@@ -132,9 +124,9 @@ cdef class Pacer:
         since = cohort.since
         cohort.since = values.offset
         frame = values.encoded(&mask)
-        self.fanout.deliver(<PyObject *>frame, &cohort.slots, values.channel, False, False)
-        if self.fanout.behind:
+        if self.fanout.behind:          # before the frame makes others fall behind, who then have got it
             self.owe(cohort, since)
+        self.fanout.deliver(<PyObject *>frame, &cohort.slots, values.channel, False, False)
         if filter.pace.deadband > 0:
             cohort.remember(&mask)
         if filter.pace.interval == 0:
@@ -148,7 +140,7 @@ cdef class Pacer:
         return NoResult.OK
 
     cdef NoResult owe(self, Cohort cohort, uint64_t since) except NoResult.EXC:
-        """Have those of a cohort that are behind, and did not get what was due, get it when they catch up."""
+        """Have those of a cohort that are behind, and will not get what is due, get it when they catch up."""
         cdef Values values = cohort.throttle.values
         cdef SlotCursor cursor
         cdef slot_t slot = 0

@@ -18,6 +18,15 @@ cdef struct MetricMask:
     uint64_t words[MASK_WORDS]
 
 
+cdef inline bint have_common(const MetricMask *one, const MetricMask *other) noexcept nogil:
+    """Say whether a metric is in both."""
+    cdef uint64_t common = 0
+    cdef int w
+    for w in range(MASK_WORDS):
+        common |= one.words[w] & other.words[w]
+    return common != 0
+
+
 @cython.final
 cdef class Publication:
     cdef:

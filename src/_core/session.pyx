@@ -183,6 +183,7 @@ cdef class Session(Feed):
         if (self.limits.subscriptions and self.table.count - replaced + 1 > self.limits.subscriptions) or (
                 self.limits.device_ids and self.table.devices - replaced_devices + devices > self.limits.device_ids):
             return self.fail(ErrorCode.TOO_MANY_SUBSCRIPTIONS, id, None, channel)
+        self.before_change(channel)
         try:
             subscription = self.table.subscribe(channel, selection, False)
         except TooManyNamesError:
@@ -221,6 +222,7 @@ cdef class Session(Feed):
             devices = devices_of(value, problem)
             if devices is None:
                 return self.fail(ErrorCode.INVALID_FILTER, id, problem[0], channel)
+        self.before_change(channel)
         if not self.table.unsubscribe(channel, devices):
             return self.fail(ErrorCode.NOT_SUBSCRIBED, id, None, channel)
         if id is not None:

@@ -8,6 +8,7 @@ from .bitset cimport SlotSet, slotset_add
 from .commands cimport Selection
 from .frequency cimport Frequency
 from .index cimport Filter, Term
+from .outbox cimport Outbox
 from .publication cimport MetricMask
 from .scope cimport Grant, is_canonical_device
 from .throttle cimport Cohort
@@ -211,6 +212,8 @@ cdef class SubscriptionTable:
             coverage = table.by_device.get(cohort.throttle.values.device)
             heir = table.posted if coverage is None else coverage.posted
             if heir is not None and self.index.owed(cohort, heir, &mask):
+                if self.fanout._queues[self.slot].withheld & (1 << channel):
+                    (<Outbox>self.fanout._queues[self.slot].owner).on_owed(cohort.throttle.values, cohort.since)
                 frame = cohort.throttle.values.encoded(&mask)
                 self.fanout.deliver(<PyObject *>frame, &slots, channel, False, False)
             if cohort.slots.count == 0:

@@ -161,8 +161,9 @@ class Newest:
     sizes: dict[Device, dict[str, int]] = field(default_factory=dict)
 
     def size(self) -> int:
-        costs = [DEVICE_COST + len(metrics) * METRIC_COST + 2 * sum(metrics.values()) for metrics in self.sizes.values()]
-        return sum(costs)
+        return sum(
+            DEVICE_COST + len(metrics) * METRIC_COST + 2 * sum(metrics.values()) for metrics in self.sizes.values()
+        )
 
     def store(self, device: Device, metrics: dict[str, Any]) -> list[Device]:
         """Take a publication; return the devices that had to go."""

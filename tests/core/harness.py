@@ -317,9 +317,9 @@ async def subscriber(server: Server, *, receive_buffer: int = 0, **filters: obje
     return client
 
 
-def numbers(messages: list[Message]) -> list[int]:
-    """Return the values of the metric `n`, which tests number messages with."""
-    return [message["telemetry"]["n"]["value"] for message in messages]
+def numbers(messages: list[Message], metric: str = "n") -> list[int]:
+    """Return the values of the metric that tests number messages with."""
+    return [message["telemetry"][metric]["value"] for message in messages]
 
 
 def without_text(message: Message) -> Message:
