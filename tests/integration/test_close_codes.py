@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from websockets.frames import Frame, Opcode
 
-from harness import Client, Site, more, running, telemetry, text, until
+from harness import Client, Site, alert, more, running, telemetry, text, until
 from valtronics_fast._core.wire import CLOSE_REASONS, CloseCode
 
 PING = text('{"type":"ping"}')
@@ -105,12 +105,12 @@ async def flood(site: Site, client: Client) -> None:
 
 
 async def not_read(site: Site, client: Client) -> None:
-    """Read nothing while much is published, until the server has had enough."""
+    """Read nothing while many alerts are published, which can't be conflated, until the server has had enough."""
     await client.authenticate(site.token())
-    await client.subscribe("telemetry")
+    await client.subscribe("alerts")
     session = site.server._clients.sessions()[0]
     client.connection.transport.pause_reading()
-    message = telemetry(text="x" * 60_000)
+    message = alert(message="x" * 60_000)
     while not session.close_code:
         site.server.publish(message)
         await asyncio.sleep(0)
