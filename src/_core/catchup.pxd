@@ -5,7 +5,7 @@ telemetry and system values are kept back, and sent newest per device and metric
 (protocol.md, section 6). Or it has asked for a snapshot, which is the same from offset 0 on (section 3).
 
     cursors    channel -> Cursor: all values that stand behind it in the table, as far as newer than its floor
-    since      Values -> offset: where that is not the floor, such as what was sent of those that came meanwhile
+    since      Values -> offset: where that is not the floor, as after what came meanwhile was sent
     pending    Values that may stand in front of the cursor: a snapshot of named devices, what was due at a frequency
     kept       Values of which something was kept back that `began` does not tell: it was due at a frequency, or came
                before the subscriptions changed
