@@ -63,8 +63,8 @@ LAYERS = {
         "types", "wire",
     },
     "checks": {
-        "bitset", "hub", "index", "names", "outbox", "posting", "queue", "session", "subscriptions", "types",
-        "wheel", "wire",
+        "bitset", "catchup", "history", "hub", "index", "latest", "names", "outbox", "posting", "queue", "session",
+        "subscriptions", "types", "wheel", "wire",
     },
 }  # fmt: skip
 MODULES = sorted(path.stem for path in CORE.glob("*.pyx"))

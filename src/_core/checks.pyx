@@ -6,12 +6,15 @@ within one. Nothing of a server calls them.
 
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 from .bitset cimport INLINE_SLOTS, MIN_DENSE, SetShape, SlotCursor, SlotSet, Slots
 from .bitset cimport slotset_next, slotset_shape, slotset_start
+from .catchup cimport CatchUp
+from .history cimport History
 from .hub cimport Hub
 from .index cimport Filter, Index, Term
+from .latest cimport Cursor, LatestTable, Node, Values
 from .names cimport Names
 from .outbox cimport Outbox, Turn
 from .posting cimport Posting
@@ -20,7 +23,7 @@ from .session cimport Session
 from .subscriptions cimport ChannelTable, Coverage, Subscription, SubscriptionTable
 from .types cimport VFAST_INVARIANTS, slot_t
 from .wheel cimport SPOKES, TimerWheel
-from .wire cimport CHANNEL_COUNT
+from .wire cimport CHANNEL_COUNT, Channel
 
 from collections import Counter as _Counter
 
@@ -220,13 +223,101 @@ cdef object check_queue(Outbox outbox, Turn turn):
     require(size == 0 or queue.dirty or queue.delayed or queue.blocked, "what is queued is never sent")
 
 
+cdef object check_history(History history):
+    """Check a channel's history: its bounds, and that every offset has its publication."""
+    cdef uint64_t offset
+    cdef Py_ssize_t nbytes = 0
+    require(history.first <= history.last + 1, "a history begins behind its end")
+    require(len(history) <= history.max_messages, "a history has too many messages")
+    require(len(history) <= history._capacity, "a history is larger than its memory")
+    for offset in range(history.first, history.last + 1):
+        nbytes += history._records[offset % <uint64_t>history._capacity].nbytes
+        require(history.at(offset).values is None, "a history keeps a producer's objects")
+    require(history.nbytes == nbytes, f"a history counts {history.nbytes} bytes, there are {nbytes}")
+    require(not history.max_bytes or nbytes <= history.max_bytes, "a history has too many bytes")
+
+
+cdef object check_latest(LatestTable table, int channel, uint64_t last):
+    """Check a channel's newest values: that the list has them all in the order of their offsets, and the readers."""
+    cdef void *node = table._oldest
+    cdef void *previous = NULL
+    cdef Values values
+    cdef Cursor cursor
+    cdef uint64_t offset = 0
+    cdef uint32_t i
+    cdef Py_ssize_t nbytes = 0
+    cdef list found = [], cursors = []
+    while node != NULL:
+        require((<Node>node).older == previous, "a place in a list does not know what is before it")
+        if (<Node>node).is_cursor:
+            cursor = <Cursor>node
+            cursors.append(cursor)
+            require(cursor.place >= offset, "a reader stands behind values that it has not passed")
+            require(cursor.owner is not None and cursor.floor <= cursor.began <= last, "a reader is ahead of its time")
+            require(cursor.place <= last, "a reader is ahead of everything")
+            offset = cursor.place
+        else:
+            values = <Values>node
+            found.append(values)
+            require(table._values.get(values.device) is values, f"device {values.device!r} is listed and unknown")
+            require(values.channel == channel, f"device {values.device!r} stands in the wrong channel")
+            require(values.offset > offset, "values are not in order")
+            require(values.offset <= last, f"device {values.device!r} is ahead of everything")
+            require(values.count == len(values.names) == len(values.pieces) == len(values.positions) <= values.capacity,
+                    f"device {values.device!r} has metrics without a place")
+            for i in range(values.count):
+                require(values.positions.get(values.names[i]) == i, "a metric is not where it should be")
+                require(0 < values.metrics[i].offset <= values.offset, "a metric is newer than its device")
+            offset = values.offset
+            nbytes += values.nbytes
+        previous = node
+        node = (<Node>node).newer
+    require(table._newest == previous, "a list does not know its end")
+    require(len(found) == len(table._values), f"{len(found)} devices are listed, {len(table._values)} known")
+    require(table.nbytes == nbytes, f"{table.nbytes} bytes of newest values are counted, there are {nbytes}")
+    require(not table.limit or nbytes <= table.limit or len(found) == 1, "the newest values take too much")
+    require(len(cursors) == len(table.cursors) and set(cursors) == set(table.cursors), "who is behind is not listed")
+
+
+cdef object check_catch_up(Session session):
+    """Check what a connection is behind with; return whether it is."""
+    cdef CatchUp catch_up = session.catch_up
+    cdef Cursor cursor
+    cdef Values values
+    cdef int channel
+    cdef uint8_t withheld = 0
+    cdef bint behind = False
+    for channel in range(CHANNEL_COUNT if catch_up is not None else 0):
+        cursor = catch_up.cursors[channel]
+        if cursor is None:
+            continue
+        behind = True
+        require(cursor.owner is session, "a reader is another connection")
+        require(cursor in session.hub.table_of(channel).cursors, "a reader stands in no list")
+        withheld |= 0 if channel == Channel.DEVICES else 1 << channel
+    require(session.behind == behind, "a connection is behind, or does not know it")
+    require(session.queue.withheld == withheld, "what is kept back is not what the connection is behind with")
+    if catch_up is None:
+        return behind
+    require(session.queue.kept_back >= catch_up.replaced, "more was sent than was kept back")
+    require(behind or not (catch_up.since or catch_up.pending or catch_up.waiting or catch_up.kept),
+            "something is noted for a connection that is not behind")
+    require(catch_up.waiting <= set(catch_up.pending[catch_up.next_pending:]), "what waits is not pending")
+    for values in [*catch_up.since, *catch_up.kept]:
+        require(session.hub.table_of(values.channel).find(values.device) is values, "a forgotten device is noted")
+    return behind
+
+
 def check_hub(Hub hub not None):
-    """Check a hub with all that is attached to it: slots, timers, queues, subscriptions, index."""
+    """Check a hub with all that is attached to it: slots, timers, queues, subscriptions, index, newest values."""
     cdef Outbox outbox
     cdef Py_ssize_t slot
     cdef dict found = {}
     cdef Term term
     cdef object terms = check_filters(hub.index)
+    cdef uint64_t backlog = 0
+    cdef int channel
+    cdef Py_ssize_t behind = 0
     cdef set free = set(hub._free)
     require(len(free) == len(hub._free), "a slot is free twice")
     armed = check_wheel(hub.wheel)
@@ -239,10 +330,19 @@ def check_hub(Hub hub not None):
         outbox = hub._outboxes[slot]
         require(hub._queues[slot] == &outbox.queue, f"slot {slot} has the queue of another connection")
         check_queue(outbox, hub.turn)
+        backlog += outbox.counted
+        require(outbox.counted == 0 or outbox.queue.blocked, "what waits for a connection that writes is counted")
         if isinstance(outbox, Session):
             require((<Session>outbox).slot == <slot_t>slot, f"slot {slot} is not the one that its connection knows")
             require((<Session>outbox).table.slot == <slot_t>slot, f"slot {slot} is not the one of its subscriptions")
             check_table((<Session>outbox).table, found, terms)
+            behind += check_catch_up(<Session>outbox)
+    require(hub.turn.backlog == backlog, f"a backlog of {hub.turn.backlog} bytes is counted, there are {backlog}")
+    require(hub.behind == <uint32_t>behind, f"{hub.behind} connections count as behind, {behind} are")
+    for channel in range(CHANNEL_COUNT):
+        check_history(hub.history_of(channel))
+        if hub.table_of(channel) is not None:
+            check_latest(hub.table_of(channel), channel, hub.history_of(channel).last)
     posted = {key: there for key, there in check_index(hub.index).items() if there}
     require(posted == found, "the index is not what the connections are subscribed to")
     for term in hub.index._terms.values():

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from core.behind import Jam
 from core.harness import Server, telemetry
 from valtronics_fast._core.bitset import Slots
 from valtronics_fast._core.checks import INVARIANTS, check_hub, check_index, check_slots, check_wheel
 from valtronics_fast._core.index import Filter, Term
+from valtronics_fast._core.latest import Values
 from valtronics_fast._core.posting import Posting
 from valtronics_fast._core.subscriptions import SubscriptionTable
 from valtronics_fast._core.wheel import TimerWheel
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 USERS, SHADOWED, SUBSCRIPTIONS, DEVICES = 29, 13, 17, 23
+PUBLISHED, KEPT_BACK = 61, 37
 
 
 def fields(victim: object, word: type[ctypes.c_uint32 | ctypes.c_uint64] = ctypes.c_uint64) -> ctypes.Array[Any]:
@@ -41,6 +44,20 @@ def changed(words: ctypes.Array[Any], old: int, new: int) -> Iterator[None]:
         yield
     finally:
         words[at] = old
+
+
+@contextmanager
+def changed_all(words: ctypes.Array[Any], old: int, new: int) -> Iterator[None]:
+    """The same where a number stands several times."""
+    places = [i for i, word in enumerate(words) if word == old]
+    assert places
+    for at in places:
+        words[at] = new
+    try:
+        yield
+    finally:
+        for at in places:
+            words[at] = old
 
 
 def parts(whole: object) -> Iterator[object]:
@@ -132,6 +149,44 @@ async def test_hub() -> None:
         queued = clients[0].session.queued_bytes
         assert queued > 0
         caught(clients[0].session, queued, queued + 1, "bytes are counted")
+
+
+async def test_readers_that_are_behind() -> None:
+    """Newest values, a history, and a connection that is owed some of them; each number that matters is wrong once."""
+    async with Jam(history=100) as jam:
+        slow = await jam.reader()
+        await jam.taken(slow, type="subscribe", channel="telemetry")
+        for device in range(PUBLISHED):
+            jam.publish(device, t=1)
+        await jam.drained(slow)
+        await jam.jam(slow)
+        for device in range(KEPT_BACK):
+            jam.publish(device, t=2)
+        check_hub(jam.hub)
+
+        def caught(victim: object, old: int, new: int, text: str) -> None:
+            with changed(fields(victim), old, new), pytest.raises(AssertionError, match=text):
+                check_hub(jam.hub)
+            check_hub(jam.hub)
+
+        last = PUBLISHED + KEPT_BACK
+        table, history, turn = jam.hub.latest[0], jam.hub.histories[0], jam.hub.turn
+        assert table is not None
+        caught(table, table.nbytes, table.nbytes + 1, "bytes of newest values are counted")
+        caught(history, history.nbytes, history.nbytes - 1, "a history counts")
+        caught(history, 100, last - 1, "too many messages")
+        caught(turn, turn.backlog, turn.backlog + 1, "a backlog of")
+        (cursor,) = table.cursors
+        for wrong, text in ((last + 1, "a reader is ahead"), (PUBLISHED - 1, "a reader stands behind")):
+            with changed_all(fields(cursor), PUBLISHED, wrong), pytest.raises(AssertionError, match=text):
+                check_hub(jam.hub)
+        values = {one.device: one for one in parts(table) if isinstance(one, Values)}
+        assert values[KEPT_BACK - 1].offset == last
+        caught(values[KEPT_BACK - 1], last, last + 1, "ahead of everything")
+        caught(values[KEPT_BACK - 2], last - 1, last, "values are not in order")
+        caught(values[KEPT_BACK], KEPT_BACK + 1, KEPT_BACK, "a metric is newer than its device")
+        assert len(await jam.drained(slow)) == KEPT_BACK
+        caught(slow.session, KEPT_BACK, KEPT_BACK - 1, "more was sent than was kept back")
 
 
 def test_a_broken_invariant_ends_the_process_in_a_build_that_looks() -> None:
