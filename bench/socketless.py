@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 METRICS = ["temperature", "humidity", "pressure", "vibration", "battery", "air_quality", "voltage", "current"]
+MARK = 128 << 10  # bytes beyond which a connection that is not read is behind
 UNLIMITED = Limits(
     messages_per_second=0, message_size=0, auth_size=0, frame_size=0, fragments=0, batch_items=0, subscriptions=0,
     device_ids=0, json_depth=0, queue_size=0, auth_attempts=0, auth_timeout=0, grace=0, renewal_notice=0,
-    ping_interval=0, ping_timeout=0, close_timeout=0,
+    ping_interval=0, ping_timeout=0, close_timeout=0, queue_mark=MARK,
 )  # fmt: skip
+
+SEND_BUFFER = 1 << 20  # bytes: what is written between two reads must fit
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +44,10 @@ def telemetry(device: int | str, metrics: list[str] = METRICS, **extra: object) 
     """Return a complete telemetry_update; `extra` goes into each metric."""
     value = {"value": 23.5, "unit": "C", "timestamp": "2024-01-01T12:00:00Z", **extra}
     return {"type": "telemetry_update", "device_id": device, "telemetry": {name: dict(value) for name in metrics}}
+
+
+def _everything() -> Grant:
+    return Grant("bench", time.time() + 1e6, publish=15)
 
 
 class _Host:
@@ -54,6 +61,9 @@ class _Host:
 
     def join(self, session: Session, user: str, /) -> bool:
         return True
+
+    def authenticate(self, session: Session, token: object, /) -> Grant:
+        return _everything()
 
     def failed(self, session: Session, error: BaseException, /) -> None:
         raise error
@@ -85,10 +95,10 @@ class _Transport:
 
 
 class Population:
-    """A hub and its connections; to be left (`with`), which ends them."""
+    """A hub and its connections; to be left (`with`), which ends them. `bounds` are the hub's."""
 
-    def __init__(self) -> None:
-        self.hub = Hub(lambda flush: None, time.monotonic())
+    def __init__(self, **bounds: int) -> None:
+        self.hub = Hub(lambda flush: None, time.monotonic(), **bounds)  # type: ignore[arg-type]
         self.sessions: list[Session] = []
         self._transports: list[WSTransport] = []
         self._sockets: list[tuple[socket.socket, socket.socket]] = []
@@ -107,8 +117,7 @@ class Population:
 
     def connect(self, sock: socket.socket | None = None) -> Session:
         """Return a new connection that may do everything."""
-        grant = Grant("bench", time.time() + 1e6, publish=15)
-        session = Session(self.hub, UNLIMITED, _Host(), "127.0.0.1", grant=grant)
+        session = Session(self.hub, UNLIMITED, _Host(), "127.0.0.1", grant=_everything())
         transport = WSTransport(False, _Transport(sock), _log, self._loop)
         session.on_ws_connected(transport)
         self.sessions.append(session)
@@ -123,6 +132,7 @@ class Population:
                 writer = listener.accept()[0]
                 reader.setblocking(False)
                 writer.setblocking(False)
+                writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
                 writer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._sockets.append((writer, reader))
                 self.connect(writer)
@@ -144,6 +154,24 @@ class Population:
         """Have a connection receive a command."""
         frame = _make_test_ws_frame(WSMsgType.TEXT, orjson.dumps(message), True, False)
         self.sessions[position].on_ws_frame(self._transports[position], frame)
+
+    def stop_reading(self, message: Mapping[str, object]) -> None:
+        """Have the connections blocked, and publish a message that they get until they are all behind."""
+        for session in self.sessions:
+            session.pause_writing()
+        while self.hub.behind < len(self.sessions):
+            self.hub.publish(message)
+
+    def settle(self) -> int:
+        """Write, and read at the other ends, until there is nothing more and nobody is behind; return the bytes."""
+        total = 0
+        while (size := self._turn()) or self.hub.behind:
+            total += size
+        return total
+
+    def _turn(self) -> int:
+        self.hub.turn.flush()
+        return self.drain()
 
     def shut(self) -> None:
         """Have every connection wait for its peer's CLOSE: still subscribed and matched, but nothing is queued."""
