@@ -2,7 +2,7 @@
 
 cimport cython
 from cpython.object cimport PyObject
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, ceil, rint
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
@@ -16,6 +16,27 @@ from .publication cimport MetricMask, have_common
 from .throttle cimport Cohort, Throttle
 from .types cimport NoResult, slot_t
 from .wheel cimport TimerWheel
+
+
+cdef enum:
+    GRID = 5                        # parts of an interval
+
+cdef double ROUNDING = 1e-6         # parts of the grid: what is on it stays there
+
+
+cdef double next_due(double due, double now, double interval) noexcept nogil:
+    """Return when the clock of a cohort that is served now, and was due at `due` (INFINITY: at once), comes again.
+
+    Clocks of the same interval are brought onto a common grid, a fifth of it wide, by making their first interval
+    longer: so that much of what is due for a connection is due at once, and leaves in one write.
+    """
+    cdef double tick = PACE_TICK_MS / 1000.0
+    cdef double grid = interval / GRID
+    if grid < tick:
+        return now + interval
+    if 0 <= now - due < 2 * tick:           # in time: the next one is an interval later, however late within a tick
+        return rint((due + interval) / grid) * grid
+    return ceil((now + interval) / grid - ROUNDING) * grid
 
 
 @cython.final
@@ -131,7 +152,7 @@ cdef class Pacer:
             cohort.remember(&mask)
         if filter.pace.interval == 0:
             return NoResult.OK
-        cohort.due = now + filter.pace.interval
+        cohort.due = next_due(cohort.due, now, filter.pace.interval)
         if filter.pace.deadband == 0:
             for other in throttle.cohorts:
                 if other is not cohort and other.due == cohort.due and other.since == cohort.since:

@@ -94,6 +94,19 @@ def has_come(due: float, now: float) -> bool:
     return floor(now / TICK) >= ceil(due / TICK)
 
 
+def next_due(due: float | None, now: float, interval: float) -> float:
+    """Say until when nothing is sent, after a frame that is sent now and was due at `due` (None: at once).
+
+    A first interval is made longer, up to the grid of a fifth; from then on they are what they should be.
+    """
+    grid = interval / 5
+    if grid < TICK:
+        return now + interval
+    if due is not None and 0 <= now - due < 2 * TICK:
+        return round((due + interval) / grid) * grid
+    return ceil((now + interval) / grid - 1e-6) * grid
+
+
 def is_number(value: object) -> bool:
     return type(value) in {int, float}
 
@@ -141,7 +154,7 @@ class Line:
         owed = self.owed()
         self.pending = {}
         self.sent |= owed
-        self.due = now + self.pace.interval if owed and self.pace.interval else None
+        self.due = next_due(self.due, now, self.pace.interval) if owed and self.pace.interval else None
         return owed
 
     def is_remembered(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,13 +33,46 @@ async def test_the_first_at_once_then_the_newest_of_each_metric_once_an_interval
         assert await stage.heard(client) == [(1, {"t": 3, "h": 2, "p": 2})]
         # What is sent sets the clock anew; nothing is sent twice.
         stage.at(150).publish(h=3)
-        stage.at(209).tick()
+        stage.at(199).tick()
         assert await stage.heard(client) == []
         stage.at(210 + SOON).tick()
         assert await stage.heard(client) == [(1, {"h": 3})]
         stage.at(1000).tick()
         assert await stage.heard(client) == []
         assert stage.hub.pacer.stats() == IDLE_PACER
+
+
+async def test_clocks_meet_on_a_grid_and_keep_the_interval_from_then_on() -> None:
+    """Devices that begin when they like: no frame is early, and what is due at about the same time is sent together."""
+    async with Stage() as stage:
+        client = await stage.subscriber("1s")
+        sent: dict[int, list[int]] = {device: [] for device in range(20)}
+        for now in range(0, 6000, 10):
+            for device in sent:
+                if now >= 47 * device and (now + device * 10) % 90 == 0:
+                    stage.at(now).publish(device, t=now)
+            stage.at(now).tick()
+            for device, _ in await stage.heard(client):
+                sent[device].append(now)
+        for times in sent.values():
+            first, *gaps = [later - earlier for earlier, later in pairwise(times)]
+            assert 1000 <= first <= 1200 + SOON
+            assert set(gaps) <= {1000 - SOON, 1000, 1000 + SOON}
+        assert len({times[-1] for times in sent.values()}) == 5
+
+
+async def test_a_server_that_was_held_up_does_not_make_up_for_it() -> None:
+    async with Stage() as stage:
+        client = await stage.subscriber("1s")
+        stage.publish(t=1)
+        stage.publish(t=2)
+        stage.at(1950).tick()
+        assert await stage.heard(client) == [(1, {"t": 1}), (1, {"t": 2})]
+        stage.publish(t=3)
+        stage.at(2940).tick()
+        assert await stage.heard(client) == []
+        stage.at(3000 + SOON).tick()
+        assert await stage.heard(client) == [(1, {"t": 3})]
 
 
 async def test_each_metric_keeps_its_own_timestamp_and_unit() -> None:
