@@ -57,7 +57,7 @@ async def test_clocks_meet_on_a_grid_and_keep_the_interval_from_then_on() -> Non
         for times in sent.values():
             first, *gaps = [later - earlier for earlier, later in pairwise(times)]
             assert 1000 <= first <= 1200 + SOON
-            assert set(gaps) <= {1000 - SOON, 1000, 1000 + SOON}
+            assert all(abs(gap - 1000) <= 2 * SOON for gap in gaps)
         assert len({times[-1] for times in sent.values()}) == 5
 
 
