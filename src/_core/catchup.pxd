@@ -5,7 +5,7 @@ telemetry and system values are kept back, and sent newest per device and metric
 (protocol.md, section 6). Or it has asked for a snapshot, which is the same from offset 0 on (section 3).
 
     cursors    channel -> Cursor: all values that stand behind it in the table, as far as newer than its floor
-    since      Values -> offset: where that is not the floor, as after what came meanwhile was sent
+    since      slot of Values -> offset + 1: where that is not the floor, as after it was sent; 0: the floor
     pending    Values that may stand in front of the cursor: a snapshot of named devices, what was due at a frequency
     kept       Values of which something was kept back that `began` does not tell: it was due at a frequency, or came
                before the subscriptions changed
@@ -14,7 +14,7 @@ What it asks for is looked up when it is sent, so that no filter, scope or end o
 While anything is left, the values of the channel are kept back: nothing overtakes what is older. Events are not; the
 newest status of a device may follow a live one of another device.
 """
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from .hub cimport Hub
 from .latest cimport Cursor, Values
@@ -22,6 +22,7 @@ from .outbox cimport Outbox
 from .publication cimport MetricMask
 from .subscriptions cimport SubscriptionTable
 from .types cimport NoResult
+from .wire cimport CHANNEL_COUNT
 
 cimport cython
 
@@ -33,7 +34,8 @@ cdef class CatchUp:
         Outbox outbox
         SubscriptionTable table
         list cursors
-        dict since
+        uint64_t *since[CHANNEL_COUNT]
+        uint32_t known[CHANNEL_COUNT]   # length of `since`
         list pending                    # from next_pending on
         Py_ssize_t next_pending
         set waiting                     # the same; who is not in it has been served ahead of its turn
@@ -50,6 +52,8 @@ cdef class CatchUp:
     cdef NoResult wait(self, Values values) except NoResult.EXC
     cdef bint owed(self, Values values, Cursor cursor, bint asked, MetricMask *mask) except -1
     cdef bint was_kept_back(self, Values values, Cursor cursor, const MetricMask *mask) except -1
+    cdef uint64_t noted(self, Values values) noexcept
+    cdef NoResult note(self, Values values, uint64_t since) except NoResult.EXC
     cdef NoResult serve(self, Values values, Cursor cursor, bint asked) except NoResult.EXC
     cdef uint64_t outstanding(self) noexcept
     cdef NoResult end(self) except NoResult.EXC

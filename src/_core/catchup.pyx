@@ -3,6 +3,8 @@
 cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memset
 
 from .hub cimport Hub
 from .index cimport Filter
@@ -17,7 +19,8 @@ from .wire cimport CHANNEL_COUNT, Channel
 cdef enum:
     CHUNK = 1 << 16                 # bytes that are put into the queue at a time
     MAX_VISITS = 4096               # devices that are looked at at a time
-    ENTRY_COST = 200                # bytes of an entry of `since` or `kept`, roughly
+    ENTRY_COST = 200                # bytes of an entry of `kept`, roughly
+    SPARE = 64                      # devices that are still to come, for which room is made in `since`
 
 
 @cython.final
@@ -29,10 +32,14 @@ cdef class CatchUp:
         self.outbox = outbox
         self.table = table
         self.cursors = [None] * CHANNEL_COUNT
-        self.since = {}
         self.pending = []
         self.waiting = set()
         self.kept = set()
+
+    def __dealloc__(self):
+        cdef int channel
+        for channel in range(CHANNEL_COUNT):
+            free(self.since[channel])
 
     cdef Cursor follow(self, int channel):
         """Keep a channel's values back from now on; return the cursor."""
@@ -69,15 +76,14 @@ cdef class CatchUp:
         if devices is None:
             cursor.floor = 0
             cursor.from_start = True
-            for values in self.since:
-                if values.channel == channel:
-                    self.since[values] = 0
+            if self.known[channel]:
+                memset(self.since[channel], 0, self.known[channel] * sizeof(uint64_t))
             table.place(cursor, False, 0)
             return NoResult.OK
         for device in devices:
             values = table.find(device)
             if values is not None:
-                self.since[values] = 0
+                self.note(values, 0)
                 self.wait(values)
         self.count_memory()
         return NoResult.OK
@@ -85,9 +91,12 @@ cdef class CatchUp:
     cdef NoResult owe(self, Values values, uint64_t since) except NoResult.EXC:
         """Note that everything of a device after an offset is due, and is being kept back."""
         cdef Cursor cursor = self.cursors[values.channel]
-        if cursor.from_start and values not in self.since:
+        cdef uint64_t noted = self.noted(values)
+        if noted:
+            since = min(since, noted - 1)
+        elif cursor.from_start:
             since = 0
-        self.since[values] = min(since, self.since.get(values, since))
+        self.note(values, since)
         self.kept.add(values)
         self.wait(values)
         self.count_memory()
@@ -112,7 +121,7 @@ cdef class CatchUp:
                     if self.was_kept_back(values, cursor, &mask):
                         self.kept.add(values)
                 elif values not in self.kept:
-                    self.since[values] = values.offset
+                    self.note(values, values.offset)
             node = (<Node>node).older
         cursor.began = self.hub.history_of(channel).last
         self.count_memory()
@@ -123,11 +132,12 @@ cdef class CatchUp:
         cdef Cursor cursor = self.cursors[values.channel]
         cdef MetricMask mask
         cdef bint asked = values in self.waiting
-        if values.offset > cursor.place or values in self.since:
+        if values.offset > cursor.place or self.noted(values):
             if metrics == NULL or (self.owed(values, cursor, asked, &mask) and have_common(&mask, metrics)):
                 self.serve(values, cursor, asked)
         if metrics == NULL:
-            self.since.pop(values, None)
+            if values.slot < self.known[values.channel]:
+                self.since[values.channel][values.slot] = 0     # another device will have it
             self.kept.discard(values)
             self.waiting.discard(values)
         self.count_memory()
@@ -176,15 +186,15 @@ cdef class CatchUp:
         cdef Filter wanted = self.table.filter_at(values.channel, values.device)
         cdef uint64_t any_bit = 0
         cdef int w
-        since = self.since.get(values)
+        cdef uint64_t noted = self.noted(values)
         # A live status went out when it came.
         if wanted is None or (values.channel == Channel.DEVICES and values.offset > cursor.began):
             return False
         # At a frequency only what is due, or part of a snapshot.
-        if is_throttled(&wanted.pace) and not (asked or values in self.kept or (cursor.from_start and since is None)):
+        if is_throttled(&wanted.pace) and not (asked or values in self.kept or (cursor.from_start and not noted)):
             return False
         self.hub.index.wanted(wanted, values, mask)
-        values.since(cursor.floor if since is None else <uint64_t>since, mask)
+        values.since(noted - 1 if noted else cursor.floor, mask)
         for w in range(MASK_WORDS):
             any_bit |= mask.words[w]
         return any_bit != 0
@@ -200,6 +210,25 @@ cdef class CatchUp:
             if (mask.words[i >> 6] >> (i & 63)) & 1 and values.metrics[i].offset > cursor.began:
                 return True
         return False
+
+    cdef uint64_t noted(self, Values values) noexcept:
+        """Return what is noted in `since` for a device."""
+        return self.since[values.channel][values.slot] if values.slot < self.known[values.channel] else 0
+
+    cdef NoResult note(self, Values values, uint64_t since) except NoResult.EXC:
+        """Note after which offset a device's values are owed."""
+        cdef int channel = values.channel
+        cdef uint32_t known = self.hub.table_of(channel).slots + SPARE
+        cdef uint64_t *memory
+        if values.slot >= self.known[channel]:
+            memory = <uint64_t *>realloc(self.since[channel], known * sizeof(uint64_t))
+            if memory == NULL:
+                raise MemoryError
+            memset(memory + self.known[channel], 0, (known - self.known[channel]) * sizeof(uint64_t))
+            self.since[channel] = memory
+            self.known[channel] = known
+        self.since[channel][values.slot] = since + 1
+        return NoResult.OK
 
     cdef NoResult serve(self, Values values, Cursor cursor, bint asked) except NoResult.EXC:
         """Send what the connection is owed of a device."""
@@ -219,9 +248,7 @@ cdef class CatchUp:
             self.kept.discard(values)
             self.hub.counters[values.channel].caught_up += 1
             self.replaced += 1
-        # So that it is not sent again with what is newer; but not of all the silent devices that a snapshot has.
-        if asked or kept_back or not cursor.from_start or values in self.since:
-            self.since[values] = values.offset
+        self.note(values, values.offset)        # so that it is not sent again with what is newer
         self.count_memory()
         return NoResult.OK
 
@@ -245,7 +272,9 @@ cdef class CatchUp:
             if cursor is not None:
                 self.cursors[channel] = None
                 self.hub.table_of(channel).displace(cursor)
-        self.since.clear()
+            free(self.since[channel])
+            self.since[channel] = NULL
+            self.known[channel] = 0
         self.pending.clear()
         self.next_pending = 0
         self.waiting.clear()
@@ -259,6 +288,9 @@ cdef class CatchUp:
 
     cdef void count_memory(self) noexcept:
         """Have what is noted here counted with what waits for the connection."""
-        self.outbox.noted_bytes = (len(self.since) + len(self.kept)) * ENTRY_COST
+        cdef int channel
+        self.outbox.noted_bytes = len(self.kept) * ENTRY_COST
+        for channel in range(CHANNEL_COUNT):
+            self.outbox.noted_bytes += self.known[channel] * sizeof(uint64_t)
         if self.outbox.queue.blocked:
             self.outbox.recount()

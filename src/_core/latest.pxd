@@ -59,6 +59,7 @@ cdef class Values(Node):
     cdef:
         int channel
         readonly object device          # canonical id; None: the system
+        uint32_t slot                   # a small number of its own while the table has it
         bytes head                      # of its messages, around the pieces
         bytes tail
         readonly uint64_t offset        # of the newest publication
@@ -92,6 +93,8 @@ cdef class LatestTable:
         readonly Py_ssize_t nbytes
         readonly uint64_t evicted
         dict _values
+        uint32_t slots                  # that have been given to values so far; those of `_free` are free again
+        list _free
         readonly dict cursors           # Cursor -> None: a set in order
         void *_oldest
         void *_newest

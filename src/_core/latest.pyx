@@ -149,6 +149,7 @@ cdef class LatestTable:
     def __init__(self, Py_ssize_t limit=0):
         self.limit = limit
         self._values = {}
+        self._free = []
         self.cursors = {}
 
     def __dealloc__(self):
@@ -167,6 +168,11 @@ cdef class LatestTable:
             values.channel = publication.channel
             values.device = publication.device
             values.served = []
+            if self._free:
+                values.slot = self._free.pop()
+            else:
+                values.slot = self.slots
+                self.slots += 1
             values.nbytes = DEVICE_COST
             self.nbytes += DEVICE_COST
             self._values[publication.device] = values
@@ -235,6 +241,7 @@ cdef class LatestTable:
         self.unlink(values)
         self.nbytes -= values.nbytes
         self.evicted += 1
+        self._free.append(values.slot)
         del self._values[values.device]
         return NoResult.OK
 

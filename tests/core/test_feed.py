@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -279,6 +280,27 @@ async def test_what_is_noted_does_not_grow_with_forgotten_devices() -> None:
         sizes = [len(part) for part in gc.get_referents(catch_up) if isinstance(part, list | dict | set)]
         assert max(sizes) < 30
         await jam.drained(slow)
+
+
+@pytest.mark.parametrize("frequency", ["real-time", "1h"])
+async def test_what_a_snapshot_has_sent_does_not_come_again_with_what_is_newer(frequency: str) -> None:
+    """A snapshot of several turns, of devices that each publish one of their metrics meanwhile."""
+    async with Server(send_buffer=4096, queue_mark=512 << 10, queue_limit=4 << 20) as server:
+        for device in range(2000):
+            server.hub.publish(telemetry(device, t=1, h=1, text="x" * 300))
+        client = await server.login(receive_buffer=4096)
+        answer = await client.ask(type="subscribe", id=1, channel="telemetry", snapshot=True, frequency=frequency)
+        assert answer["success"] is True
+        received = [await client.hear() for _ in range(500)]
+        assert server.hub.behind == 1
+        for device in range(2000):
+            server.hub.publish(telemetry(device, h=2))
+        while server.hub.behind or client.session.queued_bytes:
+            received.append(await client.hear())
+        received += (await server.settled(client))[0]
+        sent = Counter((message["device_id"], name) for message in received for name in message["telemetry"])
+        assert [sent[device, name] for device in range(2000) for name in ("t", "text")] == [1] * 4000
+        assert {message["telemetry"]["h"]["value"] for message in received[-500:]} == {2}
 
 
 # Notices
