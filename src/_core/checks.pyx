@@ -274,6 +274,8 @@ cdef object check_latest(LatestTable table, int channel, uint64_t last):
         node = (<Node>node).newer
     require(table._newest == previous, "a list does not know its end")
     require(len(found) == len(table._values), f"{len(found)} devices are listed, {len(table._values)} known")
+    require(sorted([values.slot for values in found] + table._free) == list(range(table.slots)),
+            "a slot of newest values is taken twice, or by nobody")
     require(table.nbytes == nbytes, f"{table.nbytes} bytes of newest values are counted, there are {nbytes}")
     require(not table.limit or nbytes <= table.limit or len(found) == 1, "the newest values take too much")
     require(len(cursors) == len(table.cursors) and set(cursors) == set(table.cursors), "who is behind is not listed")
@@ -300,10 +302,15 @@ cdef object check_catch_up(Session session):
     if catch_up is None:
         return behind
     require(session.queue.kept_back >= catch_up.replaced, "more was sent than was kept back")
-    require(behind or not (catch_up.since or catch_up.pending or catch_up.waiting or catch_up.kept),
+    require(behind or not (catch_up.pending or catch_up.waiting or catch_up.kept),
             "something is noted for a connection that is not behind")
     require(catch_up.waiting <= set(catch_up.pending[catch_up.next_pending:]), "what waits is not pending")
-    for values in [*catch_up.since, *catch_up.kept]:
+    for channel in range(CHANNEL_COUNT):
+        require(behind or catch_up.known[channel] == 0, "devices are noted for a connection that is not behind")
+        for slot in (<LatestTable>session.hub.table_of(channel))._free if catch_up.known[channel] else ():
+            require(slot >= catch_up.known[channel] or catch_up.since[channel][<uint32_t>slot] == 0,
+                    "a forgotten device is noted")
+    for values in catch_up.kept:
         require(session.hub.table_of(values.channel).find(values.device) is values, "a forgotten device is noted")
     return behind
 
