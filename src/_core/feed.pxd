@@ -23,5 +23,5 @@ cdef class Feed(Client):
     cdef NoResult before_change(self, int channel) except NoResult.EXC
     cdef NoResult notify(self, bint now) except NoResult.EXC
     cdef NoResult send_snapshot(self, Subscription subscription) except NoResult.EXC
-    cdef dict position(self, int channel)
+    cdef dict position(self, int channel, Selection selection, bint recovered)
     cdef list missed(self, Subscription subscription, Selection selection, double now)

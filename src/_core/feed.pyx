@@ -115,9 +115,18 @@ cdef class Feed(Client):
 
     # Recovery.
 
-    cdef dict position(self, int channel):
-        """Return where a channel stands now, as a client gives it back in `since`."""
-        return {"epoch": self.hub.epoch, "offset": self.hub.history_of(channel).last}
+    cdef dict position(self, int channel, Selection selection, bint recovered):
+        """Return where a client stands that has got no more than the answer, as it gives it back in `since`.
+
+        The connection may be lost before what follows has come: ahead of a replay it stands where it did, and ahead of
+        a snapshot nowhere.
+        """
+        cdef uint64_t offset = self.hub.history_of(channel).last
+        if recovered:
+            offset = selection.offset
+        elif (selection.snapshot or selection.epoch is not None) and self.hub.table_of(channel) is not None:
+            offset = 0
+        return {"epoch": self.hub.epoch, "offset": offset}
 
     cdef list missed(self, Subscription subscription, Selection selection, double now):
         """Return the frames of what a client has missed; None: it has not asked, or it can't be told.

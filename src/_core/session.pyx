@@ -197,7 +197,7 @@ cdef class Session(Feed):
             if denied:
                 document["denied"] = {"device_id": [d for d in selection.device_order if d in denied]}
             if selection.recovers:
-                document["position"] = self.position(channel)
+                document["position"] = self.position(channel, selection, missed is not None)
             if selection.epoch is not None:
                 document["recovered"] = missed is not None
             self.answer(document, None)

@@ -257,7 +257,8 @@ class Live(RuleBasedStateMachine):
         recovered = last - offset <= self.history and not interval
         answer = self.subscribed(receiver, command | {"snapshot": not recovered})
         if answer["type"] != "error":
-            answer |= {"position": since | {"offset": last}, "recovered": recovered}
+            stands = offset if recovered else last if channel == "alerts" else 0
+            answer |= {"position": since | {"offset": stands}, "recovered": recovered}
             if recovered:
                 self.world.replay(receiver, receiver.connection.subscriptions[-1], offset)
         self.run(lambda: self.order(number, command, answer))

@@ -62,13 +62,30 @@ async def test_everything_after_the_position_and_then_what_is_live(offset: int) 
         assert await client.settled() == [with_offset(telemetry(4, t=4), 4)]
 
 
-async def test_the_answer_has_the_new_position() -> None:
+@pytest.mark.parametrize(
+    ("channel", "more", "offset"),
+    [
+        ("telemetry", {"recover": True}, 2),
+        ("telemetry", {"recover": True, "snapshot": True}, 0),
+        ("telemetry", {"since": 1}, 1),
+        ("telemetry", {"since": 1, "frequency": "1s"}, 0),
+        ("telemetry", {"since": 7}, 0),
+        ("alerts", {"since": 7}, 1),  # of which there is no snapshot: nothing is to come
+        ("alerts", {"recover": True, "snapshot": True}, 1),
+    ],
+)
+async def test_the_position_is_that_of_who_gets_no_more_than_the_answer(
+    channel: str, more: dict[str, object], offset: int
+) -> None:
     async with Stage(history=100) as stage:
-        stage.publish(t=1)
+        for value in range(2):
+            stage.publish(t=value)
+        stage.hub.publish({"type": "alert", "severity": "a", "device_id": 1}, 0)
         client = await stage.user()
-        position = {"epoch": stage.hub.epoch, "offset": 1}
-        answer = await client.ask(type="subscribe", id=1, channel="telemetry", since={**position, "offset": 0})
-        assert (answer["position"], answer["recovered"]) == (position, True)
+        if "since" in more:
+            more = more | {"since": {"epoch": stage.hub.epoch, "offset": more["since"]}}
+        answer = await client.ask(type="subscribe", id=1, channel=channel, **more)
+        assert answer["position"] == {"epoch": stage.hub.epoch, "offset": offset}
 
 
 async def test_of_every_channel_with_its_own_offsets() -> None:
@@ -114,7 +131,7 @@ async def test_a_position_that_is_none_of_ours(since: dict[str, object]) -> None
         await client.say(type="subscribe", id=1, channel="telemetry", since={"epoch": stage.hub.epoch} | since)
         answer, *messages = await client.settled()
         assert answer["recovered"] is False
-        assert answer["position"] == {"epoch": stage.hub.epoch, "offset": 3}
+        assert answer["position"] == {"epoch": stage.hub.epoch, "offset": 0}
         assert messages == [telemetry(1, t=2) | {"channel": "telemetry"}]
         assert await back(stage, client, 1, "alerts") == [False]
 
