@@ -34,7 +34,8 @@ LAYERS = {
     "posting": {"bitset", "types"},
     "index": {"bitset", "latest", "names", "posting", "publication", "throttle", "types", "wire"},
     "queue": {"types"},
-    "run": {"buffer", "encode", "queue", "types"},
+    "formats": {"encode", "wire"},
+    "run": {"buffer", "encode", "formats", "queue", "types"},
     "outbox": {"publication", "queue", "run", "types"},
     "fanout": {"bitset", "outbox", "queue", "types", "wheel", "wire"},
     "pacer": {"bitset", "fanout", "index", "latest", "outbox", "publication", "throttle", "types", "wheel"},
@@ -46,8 +47,8 @@ LAYERS = {
         "bitset", "commands", "fanout", "frequency", "index", "outbox", "publication", "scope", "throttle", "types",
         "wire",
     },
-    "connection": {"bucket", "clock", "encode", "frames", "hub", "outbox", "queue", "types", "wire"},
-    "client": {"clock", "connection", "encode", "hub", "scope", "types", "wire"},
+    "connection": {"bucket", "clock", "encode", "formats", "frames", "hub", "outbox", "queue", "types", "wire"},
+    "client": {"clock", "connection", "encode", "formats", "hub", "scope", "types", "wire"},
     "catchup": {"hub", "index", "latest", "outbox", "publication", "subscriptions", "throttle", "types", "wire"},
     "replay": {"commands", "encode", "history", "hub", "index", "publication", "subscriptions", "throttle"},
     "feed": {
@@ -59,8 +60,8 @@ LAYERS = {
         "throttle", "wire",
     },
     "session": {
-        "clock", "commands", "connection", "feed", "hub", "names", "publication", "scope", "subscriptions",
-        "types", "wire",
+        "clock", "commands", "connection", "feed", "formats", "hub", "names", "publication", "scope",
+        "subscriptions", "types", "wire",
     },
     "checks": {
         "bitset", "catchup", "history", "hub", "index", "latest", "names", "outbox", "posting", "queue", "session",

@@ -54,5 +54,6 @@ cdef class Client(Connection):
     cdef int fail(self, int code, object id, str text=*, int channel=*, double retry_after=*) except -1
     cdef NoResult answer(self, dict document, object id) except NoResult.EXC
     # For the subclass.
+    cdef NoResult on_message(self, const char *data, Py_ssize_t size, double now) except NoResult.EXC
     cdef list on_grant(self, Grant grant)
     cdef NoResult on_authenticated(self) except NoResult.EXC

@@ -6,6 +6,7 @@ from libc.math cimport INFINITY, ceil
 from .clock cimport iso_timestamp, monotonic_seconds, wall_seconds
 from .connection cimport STATE_OPEN, Connection, Limits
 from .encode cimport frame_of_json
+from .formats cimport FORMAT_MSGPACK
 from .hub cimport Hub
 from .scope cimport Grant
 from .types cimport NoResult
@@ -41,11 +42,12 @@ cdef class Client(Connection):
         address: the client's, for logs.
         endpoint: the one Channel that the endpoint serves, -1: all.
         grant: what the handshake's token permits; None: the client has to authenticate in band.
+        msgpack, deflate: as for Connection.
     """
 
     def __init__(self, Hub hub not None, Limits limits not None, host, str address not None, *,
-                 int endpoint=-1, Grant grant=None):
-        Connection.__init__(self, hub, limits)
+                 int endpoint=-1, Grant grant=None, bint msgpack=False, int deflate=0):
+        Connection.__init__(self, hub, limits, msgpack=msgpack, deflate=deflate)
         self.host = host
         self.address = address
         self.endpoint = endpoint
@@ -61,6 +63,16 @@ cdef class Client(Connection):
             self.handshake_grant = None
             self.accept(grant, None, 0, True, now)
         return NoResult.OK
+
+    cdef NoResult on_text(self, const char *text, Py_ssize_t size, double now) except NoResult.EXC:
+        if self.queue.format & FORMAT_MSGPACK:
+            return self.close(CloseCode.CLOSE_UNSUPPORTED_DATA)
+        return self.on_message(text, size, now)
+
+    cdef NoResult on_binary(self, const char *data, Py_ssize_t size, double now) except NoResult.EXC:
+        if not self.queue.format & FORMAT_MSGPACK:
+            return self.close(CloseCode.CLOSE_UNSUPPORTED_DATA)
+        return self.on_message(data, size, now)
 
     cdef NoResult on_closed(self) except NoResult.EXC:
         self.backlog = None
@@ -175,7 +187,7 @@ cdef class Client(Connection):
             text = <bytes>backlog[i]
             i += 1
             try:
-                self.on_text(text, PyBytes_GET_SIZE(text), now)
+                self.on_message(text, PyBytes_GET_SIZE(text), now)
             except Exception as error:
                 self.on_failure(error)
         return NoResult.OK
@@ -227,6 +239,10 @@ cdef class Client(Connection):
         return self.arm()
 
     # For the subclass.
+
+    cdef NoResult on_message(self, const char *data, Py_ssize_t size, double now) except NoResult.EXC:
+        """A message has come, in the client's format; its bytes are gone when this returns."""
+        return NoResult.OK
 
     cdef list on_grant(self, Grant grant):
         """A token comes into force; return the messages that tell what it took away."""

@@ -84,6 +84,7 @@ cdef class Connection(Outbox):
     cdef bint is_too_slow(self, double now) noexcept
     cdef NoResult arm(self) except NoResult.EXC
     cdef NoResult receive(self, WSFrame frame, double now) except NoResult.EXC
+    cdef NoResult receive_compressed(self, int verdict, double now) except NoResult.EXC
     cdef NoResult receive_close(self, double now) except NoResult.EXC
     # For the subclass.
     cdef NoResult on_open(self, double now) except NoResult.EXC

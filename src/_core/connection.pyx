@@ -1,14 +1,15 @@
 """One WebSocket connection above picows; connection.pxd has the overview."""
 
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.math cimport INFINITY
 from picows.picows cimport WSFrame, WSTransport
 
 from .bucket cimport bucket_fill, bucket_take, bucket_wait
 from .clock cimport monotonic_seconds
 from .encode cimport close_frame, frame_of
-from .frames cimport Verdict, assemble, assembler_free, close_code_of
+from .formats cimport FORMAT_DEFLATE, FORMAT_MSGPACK, WINDOW_SHIFT, inflated
+from .frames cimport Utf8State, Verdict, assemble, assembler_free, close_code_of, utf8_feed
 from .hub cimport Hub
 from .outbox cimport Outbox
 from .queue cimport MAX_BYTES
@@ -40,11 +41,16 @@ cdef class Connection(Outbox):
     Args:
         hub: gives it its slot and its timer.
         limits: its bounds.
+        msgpack: messages are MessagePack in binary frames, not JSON text.
+        deflate: bits of the window that compressed messages may need (9 to 15); 0: none is compressed.
     """
 
-    def __init__(self, Hub hub not None, Limits limits not None):
+    def __init__(self, Hub hub not None, Limits limits not None, *, bint msgpack=False, int deflate=0):
         self.hub = hub
         self.limits = limits
+        self.queue.format = (FORMAT_MSGPACK if msgpack else 0) | (
+            FORMAT_DEFLATE | (deflate << WINDOW_SHIFT) if deflate else 0)
+        self.assembler.inflates = deflate > 0
         self.queue.limit = limits.queue_limit if limits.queue_limit else MAX_BYTES
         self.queue.mark = min(limits.queue_mark, self.queue.limit) if limits.queue_mark else self.queue.limit
 
@@ -130,7 +136,7 @@ cdef class Connection(Outbox):
         cdef int verdict
         self.assembler.max_size = self.limits.frame_size
         self.assembler.max_fragments = self.limits.fragments
-        verdict = assemble(&self.assembler, frame.msg_type, frame.fin, frame.rsv1 or frame.rsv2 or frame.rsv3,
+        verdict = assemble(&self.assembler, frame.msg_type, frame.fin, frame.rsv1, frame.rsv2 or frame.rsv3,
                            frame.payload_ptr, frame.payload_size)
         if self.state == STATE_CLOSING:
             if verdict == Verdict.FRAME_CLOSE:
@@ -139,7 +145,9 @@ cdef class Connection(Outbox):
         if verdict == Verdict.FRAME_TEXT or verdict == Verdict.FRAME_BINARY:
             self.messages_in += 1
             if self.take(now):
-                if verdict == Verdict.FRAME_TEXT:
+                if self.assembler.compressed:
+                    self.receive_compressed(verdict, now)
+                elif verdict == Verdict.FRAME_TEXT:
                     self.on_text(self.assembler.message, self.assembler.message_size, now)
                 else:
                     self.on_binary(self.assembler.message, self.assembler.message_size, now)
@@ -158,6 +166,20 @@ cdef class Connection(Outbox):
         else:
             self.close(-verdict)
         return NoResult.OK
+
+    cdef NoResult receive_compressed(self, int verdict, double now) except NoResult.EXC:
+        """Take a compressed message, which may be as large as an uncompressed one (RFC 7692, 7.2.2)."""
+        cdef int error = 0
+        cdef Utf8State state = Utf8State(0, 0, 0)
+        cdef bytes message = inflated(self.assembler.message, self.assembler.message_size, self.limits.frame_size,
+                                      &error)
+        if message is None:
+            return self.close(error)
+        if verdict == Verdict.FRAME_BINARY:
+            return self.on_binary(message, PyBytes_GET_SIZE(message), now)
+        if not utf8_feed(&state, message, PyBytes_GET_SIZE(message)) or state.pending:
+            return self.close(CloseCode.CLOSE_INVALID_UTF8)
+        return self.on_text(message, PyBytes_GET_SIZE(message), now)
 
     cdef NoResult receive_close(self, double now) except NoResult.EXC:
         """Answer the peer's CLOSE with its own code and hang up (RFC 6455, 5.5.1 and 7.1.1)."""

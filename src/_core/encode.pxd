@@ -7,6 +7,10 @@ from libc.stdint cimport uint8_t, uint64_t
 from .publication cimport MetricMask, Publication
 
 
+cdef enum:
+    RSV1 = 0x40                     # with the opcode of a frame_of(): the payload is compressed (RFC 7692, 6)
+
+
 cdef inline Py_ssize_t payload_size(bytes frame) noexcept:
     """Return the bytes of a frame without its header of 2, 4 or 10."""
     cdef Py_ssize_t size = len(frame)

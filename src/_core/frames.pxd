@@ -12,7 +12,7 @@ from .buffer cimport ByteBuffer
 # Verdicts below zero: the connection has to be closed with that code, negated.
 cdef enum Verdict:
     FRAME_MORE = 0                  # taken; the message goes on in another frame
-    FRAME_TEXT = 1                  # a whole text message, valid UTF-8
+    FRAME_TEXT = 1                  # a whole text message, valid UTF-8 (where it is not compressed)
     FRAME_BINARY = 2                # a whole binary message
     FRAME_PING = 3
     FRAME_PONG = 4
@@ -28,18 +28,20 @@ cdef struct Utf8State:
 cdef struct Assembler:
     # The fragmented message in the making; opcode 0: there is none, and everything else is empty.
     uint8_t opcode
+    bint compressed                 # the last message was, or the one in the making is (RFC 7692, 6.2)
     uint32_t fragments
     Utf8State utf8
     ByteBuffer data
     # Bounds; 0: none.
     Py_ssize_t max_size             # bytes a message
     uint32_t max_fragments
+    bint inflates                   # compressed messages were negotiated
     # What the last verdict speaks of; valid until the next frame.
     const char *message
     Py_ssize_t message_size
 
 
-cdef int assemble(Assembler *self, uint8_t opcode, bint fin, bint reserved,
+cdef int assemble(Assembler *self, uint8_t opcode, bint fin, bint rsv1, bint reserved,
                   const char *payload, Py_ssize_t size) except -1
 cdef void assembler_free(Assembler *self) noexcept
 cdef bint utf8_feed(Utf8State *state, const char *data, Py_ssize_t size) noexcept nogil

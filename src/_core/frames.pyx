@@ -85,7 +85,7 @@ cdef void assembler_free(Assembler *self) noexcept:
     buffer_free(&self.data)
 
 
-cdef int assemble(Assembler *self, uint8_t opcode, bint fin, bint reserved,
+cdef int assemble(Assembler *self, uint8_t opcode, bint fin, bint rsv1, bint reserved,
                   const char *payload, Py_ssize_t size) except -1:
     """Take one frame; return a Verdict, or -1000 and below: the connection must close with that code, negated.
 
@@ -94,8 +94,8 @@ cdef int assemble(Assembler *self, uint8_t opcode, bint fin, bint reserved,
     caller gives its memory back with assembler_free() once it has read it.
     """
     cdef bint first = opcode != Opcode.OP_CONTINUATION
-    if reserved:
-        return -CloseCode.CLOSE_PROTOCOL_VIOLATION      # no extension is negotiated
+    if reserved or (rsv1 and not (self.inflates and (opcode == Opcode.OP_TEXT or opcode == Opcode.OP_BINARY))):
+        return -CloseCode.CLOSE_PROTOCOL_VIOLATION      # nothing that uses it is negotiated
     self.message = payload
     self.message_size = size
     if opcode == Opcode.OP_PING or opcode == Opcode.OP_PONG or opcode == Opcode.OP_CLOSE:
@@ -113,11 +113,12 @@ cdef int assemble(Assembler *self, uint8_t opcode, bint fin, bint reserved,
         vfast_invariant(self.utf8.pending == 0)
         vfast_invariant(self.data.size == 0)
         self.opcode = opcode
+        self.compressed = rsv1
     self.fragments += 1
     if self.max_fragments and self.fragments > self.max_fragments:
         return -CloseCode.CLOSE_TOO_BIG
     opcode = self.opcode
-    if opcode == Opcode.OP_TEXT:
+    if opcode == Opcode.OP_TEXT and not self.compressed:
         if not utf8_feed(&self.utf8, payload, size) or (fin and self.utf8.pending):
             return -CloseCode.CLOSE_INVALID_UTF8
     if first and fin:
@@ -146,19 +147,21 @@ cdef class FrameAssembler:
     Args:
         max_size: bytes a message; 0: no bound.
         max_fragments: frames a message; 0: no bound.
+        inflates: whether messages may be compressed; they are given as they came.
     """
     cdef Assembler _assembler
 
-    def __init__(self, Py_ssize_t max_size=0, uint32_t max_fragments=0):
+    def __init__(self, Py_ssize_t max_size=0, uint32_t max_fragments=0, *, bint inflates=False):
+        self._assembler.inflates = inflates
         self._assembler.max_size = max_size
         self._assembler.max_fragments = max_fragments
 
     def __dealloc__(self):
         assembler_free(&self._assembler)
 
-    def feed(self, uint8_t opcode, bint fin, bytes payload not None, bint reserved=False):
+    def feed(self, uint8_t opcode, bint fin, bytes payload not None, bint reserved=False, *, bint rsv1=False):
         """Return (verdict, message): a word and the bytes, or a close code and None."""
-        cdef int verdict = assemble(&self._assembler, opcode, fin, reserved, payload, len(payload))
+        cdef int verdict = assemble(&self._assembler, opcode, fin, rsv1, reserved, payload, len(payload))
         if verdict < 0:
             return -verdict, None
         if verdict == Verdict.FRAME_MORE:

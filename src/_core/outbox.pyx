@@ -165,6 +165,9 @@ cdef class Outbox(WSListener):
         if not self.queue.blocked:
             queue_push(&self.queue, <PyObject *>frame, size, ANSWER)
             return self.mark()
+        if self.queue.format:
+            frame = self.turn.run.conversion(frame, self.queue.format)
+            size = PyBytes_GET_SIZE(frame)
         self.urgent_bytes += size
         self.recount()
         if self.urgent_bytes > self.urgent_limit:
@@ -256,6 +259,8 @@ cdef class Outbox(WSListener):
             return self.on_overflow()
         if queue.batches and not queue.blocked and queue.tail - queue.head > 1:
             self.turn.run.gather(queue)
+        if queue.format and not queue.blocked:
+            self.turn.run.convert(queue)
         while queue.head < queue.tail and not queue.blocked:
             if self.transport.is_secure:
                 self.write_record()

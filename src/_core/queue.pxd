@@ -17,7 +17,8 @@ cdef enum:
     # Tags in the low bits of an entry.
     ANSWER = 1                      # not data, and not to wait behind any
     BATCH = 2                       # several data messages in one
-    TAGS = 3
+    CONVERTED = 4                   # to the client's format
+    TAGS = 7
 
 
 cdef struct OutQueue:
@@ -28,6 +29,7 @@ cdef struct OutQueue:
     uint32_t capacity
     # dirty, delayed: in these lists of the turn. blocked: the transport holds bytes. shut: takes nothing more.
     # overflowed: a bound was crossed, the flush will say so. batches: the client takes data messages in batches.
+    # format: what the client has negotiated (formats.pxd); 0: JSON text.
     # withheld: bits (1 << Channel) of the channels whose data goes to the catch-up, not here.
     uint8_t dirty
     uint8_t delayed
@@ -35,6 +37,7 @@ cdef struct OutQueue:
     uint8_t shut
     uint8_t overflowed
     uint8_t batches
+    uint8_t format
     uint8_t withheld
     uint32_t answers                # tagged entries among those that wait
     uint64_t bytes                  # of all that wait

@@ -3,11 +3,13 @@
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from libc.stdint cimport uint32_t, uint64_t
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 
 from .buffer cimport buffer_append, buffer_free
 from .encode cimport frame_of_batch, payload_size
-from .queue cimport BATCH, TAGS, OutQueue, frame_at, queue_clear, queue_push
+from .formats cimport converted
+from .queue cimport BATCH, CONVERTED, TAGS, OutQueue, frame_at, queue_clear, queue_push
 from .types cimport NoResult, vfast_invariant
 
 cdef enum:
@@ -48,6 +50,8 @@ cdef class Run:
         if self.gathered is None or self.gathered:
             self.gathered = []
             self.batches = []
+        if self.conversions is None or self.conversions:
+            self.conversions = {}
         buffer_free(&self.bytes)
 
     cdef bint shared_by(self, const OutQueue *queue) except -1:
@@ -121,4 +125,29 @@ cdef class Run:
             queue_push(queue, <PyObject *>frame, PyBytes_GET_SIZE(frame), BATCH if count > 1 else tags[done])
             done += count
         queue.bytes_out = bytes_out + queue.bytes
+        return NoResult.OK
+
+    cdef bytes conversion(self, bytes frame, uint8_t format):
+        """Return a frame in a format, which is made once a turn."""
+        key = (frame, format)
+        cdef bytes result = self.conversions.get(key)
+        if result is None:
+            result = self.conversions[key] = converted(frame, format)
+        return result
+
+    cdef NoResult convert(self, OutQueue *queue) except NoResult.EXC:
+        """Bring the queue's frames into the client's format."""
+        cdef uint32_t i
+        cdef bytes frame
+        cdef Py_ssize_t size
+        for i in range(queue.head, queue.tail):
+            if queue.entries[i] & CONVERTED:
+                continue
+            size = PyBytes_GET_SIZE(<object>frame_at(queue, i))
+            frame = self.conversion(<bytes>frame_at(queue, i), queue.format)
+            Py_INCREF(frame)
+            Py_DECREF(<object>frame_at(queue, i))
+            queue.entries[i] = <uintptr_t><void *>frame | (queue.entries[i] & TAGS) | CONVERTED
+            queue.bytes += PyBytes_GET_SIZE(frame) - size
+            queue.bytes_out += PyBytes_GET_SIZE(frame) - size
         return NoResult.OK

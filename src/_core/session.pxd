@@ -27,6 +27,10 @@ cdef class Session(Feed):
         bint wants_implicit             # the endpoint subscribes by itself
         Batch batch                     # the one that waits
 
+    cdef NoResult on_json(self, const char *text, Py_ssize_t size, double now) except NoResult.EXC
+    cdef NoResult on_packed(self, const char *data, Py_ssize_t size, double now) except NoResult.EXC
+    cdef bint is_acceptable(self, int depth, Py_ssize_t size, bint is_auth, bint is_batch) except -1
+    cdef NoResult take_batch(self, dict message, const char *text, Py_ssize_t size, double now) except NoResult.EXC
     # One message or batch item; these return its ErrorCode, which has been answered.
     cdef bint is_too_large(self, Py_ssize_t size, bint is_auth) noexcept
     cdef int attempt(self, dict message, double now) except -1

@@ -8,6 +8,7 @@ from .commands cimport Outline, Selection, command_of, decode, devices_of, id_of
 from .commands cimport take_recovery
 from .connection cimport STATE_OPEN, Limits
 from .feed cimport Feed
+from .formats cimport FORMAT_MSGPACK, packed_size, unpacked
 from .hub cimport Hub
 from .scope cimport Grant, canonical_device
 from .subscriptions cimport Subscription
@@ -48,11 +49,13 @@ cdef class Session(Feed):
         endpoint: the one Channel that the endpoint serves, -1: all.
         implicit: subscribe to that channel after authentication.
         grant: what the handshake's token permits; None: the client has to authenticate in band.
+        msgpack, deflate: as for Connection.
     """
 
     def __init__(self, Hub hub not None, Limits limits not None, host, str address not None, *,
-                 int endpoint=-1, bint implicit=True, Grant grant=None):
-        Feed.__init__(self, hub, limits, host, address, endpoint=endpoint, grant=grant)
+                 int endpoint=-1, bint implicit=True, Grant grant=None, bint msgpack=False, int deflate=0):
+        Feed.__init__(self, hub, limits, host, address, endpoint=endpoint, grant=grant, msgpack=msgpack,
+                      deflate=deflate)
         self.wants_implicit = implicit and endpoint >= 0
 
     # From the connection.
@@ -61,29 +64,59 @@ cdef class Session(Feed):
         self.batch = None
         return Feed.on_closed(self)
 
-    cdef NoResult on_text(self, const char *text, Py_ssize_t size, double now) except NoResult.EXC:
-        """Handle one message: cheap checks on the bytes first, then the decoded command."""
+    cdef NoResult on_message(self, const char *data, Py_ssize_t size, double now) except NoResult.EXC:
+        """Handle one message, in the format that the client has negotiated."""
+        if self.authenticating:
+            return NoResult.OK if self.defer(data, size) else self.drop(now)
+        if self.queue.format & FORMAT_MSGPACK:
+            return self.on_packed(data, size, now)
+        return self.on_json(data, size, now)
+
+    cdef NoResult on_json(self, const char *text, Py_ssize_t size, double now) except NoResult.EXC:
+        """Cheap checks on the bytes first, then the decoded command."""
         cdef Outline sketch
         cdef int error = 0
         cdef dict message
-        cdef object id
-        if self.authenticating:
-            return NoResult.OK if self.defer(text, size) else self.drop(now)
         outline(text, size, &sketch, NULL, 0)
-        if self.limits.json_depth and sketch.depth > self.limits.json_depth:
-            self.fail(ErrorCode.INVALID_MESSAGE, None, f"nested deeper than {self.limits.json_depth}")
-            return NoResult.OK
-        if not sketch.is_batch and self.is_too_large(size, sketch.is_auth):
-            self.fail(ErrorCode.MESSAGE_TOO_LARGE, None, f"a message has at most {self.limits.message_size} bytes")
+        if not self.is_acceptable(<int>sketch.depth, size, sketch.is_auth, sketch.is_batch):
             return NoResult.OK
         message = decode(text, size, &error)
         if message is None:
             self.fail(error, None)
             return NoResult.OK
-        if not sketch.is_batch or command_of(message) != Command.BATCH:
-            self.attempt(message, now)
+        if sketch.is_batch and command_of(message) == Command.BATCH:
+            return self.take_batch(message, text, size, now)
+        self.attempt(message, now)
+        return NoResult.OK
+
+    cdef NoResult on_packed(self, const char *data, Py_ssize_t size, double now) except NoResult.EXC:
+        cdef int error = 0, depth = 0, command
+        cdef dict message = unpacked(data, size, &error, &depth)
+        if message is None:
+            self.fail(error, None, "the message is not MessagePack" if error == ErrorCode.INVALID_JSON else None)
             return NoResult.OK
-        id = id_of(message, &error)
+        command = command_of(message)
+        if not self.is_acceptable(depth, size, command == Command.AUTH, command == Command.BATCH):
+            return NoResult.OK
+        if command == Command.BATCH:
+            return self.take_batch(message, NULL, size, now)
+        self.attempt(message, now)
+        return NoResult.OK
+
+    cdef bint is_acceptable(self, int depth, Py_ssize_t size, bint is_auth, bint is_batch) except -1:
+        """Say whether a message is within its bounds; if not, that has been answered. Those of a batch are its items'."""
+        if self.limits.json_depth and depth > <int>self.limits.json_depth:
+            self.fail(ErrorCode.INVALID_MESSAGE, None, f"nested deeper than {self.limits.json_depth}")
+            return False
+        if not is_batch and self.is_too_large(size, is_auth):
+            self.fail(ErrorCode.MESSAGE_TOO_LARGE, None, f"a message has at most {self.limits.message_size} bytes")
+            return False
+        return True
+
+    cdef NoResult take_batch(self, dict message, const char *text, Py_ssize_t size, double now) except NoResult.EXC:
+        """Handle a batch; text: as JSON, NULL: it came as MessagePack."""
+        cdef int error = 0
+        cdef object id = id_of(message, &error)
         if error:
             self.fail(error, None, "id is a string or an integer of at most 64 bytes")
         else:
@@ -270,7 +303,7 @@ cdef class Session(Feed):
         cdef object items = message.get("messages")
         cdef Batch batch
         cdef Outline sketch
-        cdef Py_ssize_t count
+        cdef Py_ssize_t count, i
         if type(items) is not list:
             return self.fail(ErrorCode.INVALID_MESSAGE, id, "messages is missing or not an array")
         count = len(items)
@@ -287,7 +320,11 @@ cdef class Session(Feed):
             batch.sizes = <Py_ssize_t *>malloc((count + 1) * sizeof(Py_ssize_t))
             if batch.sizes == NULL:
                 raise MemoryError
-            outline(text, size, &sketch, batch.sizes, count)
+            if text != NULL:
+                outline(text, size, &sketch, batch.sizes, count)
+            else:
+                for i in range(count):
+                    batch.sizes[i] = packed_size(items[i])
         self.batch = batch
         self.continue_batch(now)
         return ErrorCode.NO_ERROR

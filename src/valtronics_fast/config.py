@@ -73,6 +73,13 @@ class ServerConfig(Section, frozen=True, kw_only=True):
             zero="each turn of the event loop",
         ),
     ] = 0.0
+    compression: Annotated[
+        bool,
+        setting(
+            "Whether messages are compressed (permessage-deflate) for clients that offer it: less traffic, more CPU. "
+            "Each message is compressed once, whoever receives it."
+        ),
+    ] = False
 
 
 class HttpConfig(Section, frozen=True, kw_only=True):

@@ -238,7 +238,13 @@ class Front(asyncio.BufferedProtocol):
             return
         self._leave()
         reception.upgraded += 1
-        websocket.start(listener, key=upgrade.key, subprotocol=upgrade.subprotocol, received=rest)
+        websocket.start(
+            listener,
+            key=upgrade.key,
+            subprotocol=upgrade.subprotocol,
+            extensions=None if upgrade.deflate is None else upgrade.deflate.answer,
+            received=rest,
+        )
 
     # --- answering
 

@@ -77,6 +77,8 @@ class ServerGate:
             endpoint=-1 if upgrade.channel is None else upgrade.channel,
             implicit=upgrade.subscribe,
             grant=grant,
+            msgpack=upgrade.msgpack,
+            deflate=0 if upgrade.deflate is None else upgrade.deflate.bits,
         )
 
     def _refuse_full(self) -> Refusal | None:

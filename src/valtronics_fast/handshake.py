@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
 from valtronics_fast._core.wire import Channel
+from valtronics_fast.extensions import Deflate, negotiate_deflate
 from valtronics_fast.refusals import Reason, Refusal
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ ENDPOINTS: Final[Mapping[str, Channel | None]] = {
     "/ws/system": Channel.SYSTEM,
     "/ws/devices": Channel.DEVICES,
 }
-SUBPROTOCOL: Final = "valtronics.v1"
+MSGPACK_SUBPROTOCOL: Final = "valtronics.v1.msgpack"
+SUBPROTOCOLS: Final = frozenset(["valtronics.v1", MSGPACK_SUBPROTOCOL])
 BEARER_PREFIX: Final = "bearer."  # the token follows; never echoed
 
 _TCHARS = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -80,6 +82,8 @@ class Upgrade:
         subscribe: whether such an endpoint subscribes by itself (protocol.md, section 1).
         key: the Sec-WebSocket-Key.
         subprotocol: the one to be answered; None: none.
+        msgpack: whether that is the one of MessagePack.
+        deflate: the compression that is accepted; None: none.
         token: the token sent with the handshake; None: none was sent.
     """
 
@@ -88,6 +92,8 @@ class Upgrade:
     subscribe: bool
     key: str
     subprotocol: str | None
+    msgpack: bool
+    deflate: Deflate | None
     token: str | None = field(repr=False)
 
 
@@ -98,10 +104,12 @@ class Policy:
     Attributes:
         origins: `security.origins`.
         query_token: `auth.query_token`: whether `?token=` is accepted.
+        compression: `server.compression`: whether messages may be compressed.
     """
 
     origins: Origins
     query_token: bool = False
+    compression: bool = False
 
 
 def parse_request(head: bytes) -> Request:
@@ -150,8 +158,6 @@ def check_request(request: Request) -> None:
 def negotiate(request: Request, policy: Policy) -> Upgrade:
     """Judge a request that `check_request` passed as a WebSocket handshake (RFC 6455, section 4.2.1).
 
-    Extensions are never accepted, so what is offered of them is not looked at.
-
     Raises:
         Refusal: it is none, or not an acceptable one.
     """
@@ -166,13 +172,17 @@ def negotiate(request: Request, policy: Policy) -> Upgrade:
     if not all(policy.origins.allow(origin) for origin in headers.get("origin", ())):
         raise Refusal(Reason.ORIGIN)
     offered = _elements(headers, "sec-websocket-protocol")
+    subprotocol = next((name for name in offered if name in SUBPROTOCOLS), None)
+    extensions = headers.get("sec-websocket-extensions", ()) if policy.compression else ()
     query = parse_qsl(request.query, keep_blank_values=True) if request.query else []
     return Upgrade(
         request=request,
         channel=ENDPOINTS[request.path.removesuffix("/")],
         subscribe=("subscribe", "none") not in query,
         key=keys[0],
-        subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None,
+        subprotocol=subprotocol,
+        msgpack=subprotocol == MSGPACK_SUBPROTOCOL,
+        deflate=negotiate_deflate(extensions) if extensions else None,
         token=_find_token(headers, offered, [value for name, value in query if name == "token"], policy),
     )
 

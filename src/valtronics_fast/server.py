@@ -119,7 +119,11 @@ class Server:
         self._gate = ServerGate(config, self._clients)
         self._reception = Reception(
             self._gate,
-            policy=Policy(Origins(config.security.origins), query_token=config.auth.query_token),
+            policy=Policy(
+                Origins(config.security.origins),
+                query_token=config.auth.query_token,
+                compression=config.server.compression,
+            ),
             trusted=TrustedProxies(config.security.trusted_proxies),
             health=lambda: {"status": "ok"},
             timeout=config.server.handshake_timeout,

@@ -61,18 +61,23 @@ class PendingWebSocket:
         )
         self._protocol.connection_made(transport)
 
-    def start(self, listener: WSListener, *, key: str, subprotocol: str | None, received: bytes) -> None:
+    def start(
+        self, listener: WSListener, *, key: str, subprotocol: str | None, extensions: str | None, received: bytes
+    ) -> None:
         """Answer the handshake and let picows own the socket from here on.
 
         Args:
             listener: `on_ws_connected` is called before this returns, and `on_ws_frame` for what came early.
             key: the Sec-WebSocket-Key.
             subprotocol: the one to be answered; None: none.
+            extensions: those to be answered; None: none.
             received: the bytes that came behind the request.
         """
         self._listener = listener
-        if subprotocol is not None:
-            response = WSUpgradeResponse.create_101_response({"Sec-WebSocket-Protocol": subprotocol})
+        headers = {"Sec-WebSocket-Protocol": subprotocol, "Sec-WebSocket-Extensions": extensions}
+        answered = {name: value for name, value in headers.items() if value is not None}
+        if answered:
+            response = WSUpgradeResponse.create_101_response(answered)
             self._listener = WSUpgradeResponseWithListener(response, listener)
         self._transport.set_protocol(self._protocol)
         self._feed(_REQUEST.format(key).encode("ascii"))

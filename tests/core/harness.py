@@ -249,6 +249,7 @@ class Server:
         await client.write(HANDSHAKE.format(path).encode())
         assert (await client.read_until(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
         client.session = self._sessions[path]
+        client.inflates = bool(options.get("deflate"))
         return client
 
     async def login(self, token: str | None = None, *, receive_buffer: int = 0, **options: Any) -> Client:

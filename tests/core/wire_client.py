@@ -32,6 +32,7 @@ class Frame(NamedTuple):
 
     opcode: int
     payload: bytes
+    compressed: bool = False  # the payload is, as it came
 
 
 class GoneError(Exception):
@@ -70,9 +71,11 @@ class Client:
 
     Attributes:
         session: the other end.
+        inflates: whether the server may send compressed messages.
     """
 
     session: Session
+    inflates = False
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -150,7 +153,7 @@ class Client:
         data = self._buffer
         if len(data) < 2:
             return None
-        assert data[0] & 0x70 == 0, "RSV bits"
+        assert data[0] & (0x30 if self.inflates else 0x70) == 0, "RSV bits"
         assert data[0] & 0x80, "the server never fragments"
         assert data[1] & 0x80 == 0, "a server's frame is not masked"
         size, start = data[1], 2
@@ -162,7 +165,7 @@ class Client:
             assert size >= (126 if start == 4 else 65536), "the length is not minimal"
         if len(data) < start + size:
             return None
-        result = Frame(data[0] & 0xF, bytes(data[start : start + size]))
+        result = Frame(data[0] & 0xF, bytes(data[start : start + size]), bool(data[0] & 0x40))
         del data[: start + size]
         return result
 
@@ -195,7 +198,7 @@ class Client:
         mark = b"barrier %d" % next(self._barriers)
         await self.send(PING, mark)
         messages = []
-        while (received := await self.receive()) != (PONG, mark):
+        while (received := await self.receive()) != Frame(PONG, mark):
             if received.opcode != PONG:
                 messages.append(self.decode(received))
         return messages

@@ -33,6 +33,8 @@ class Client(Connection):
         *,
         endpoint: int = -1,
         grant: Grant | None = None,
+        msgpack: bool = False,
+        deflate: int = 0,
     ) -> None: ...
     def verified(self, grant: Grant | None) -> None: ...
     @property

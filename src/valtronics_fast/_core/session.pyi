@@ -21,4 +21,6 @@ class Session(Feed):
         endpoint: int = -1,
         implicit: bool = True,
         grant: Grant | None = None,
+        msgpack: bool = False,
+        deflate: int = 0,
     ) -> None: ...

@@ -1,0 +1,125 @@
+"""Formats beside JSON text; formats.pxd has the overview."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t
+
+from .encode cimport RSV1, frame_of, payload_size
+from .wire cimport CloseCode, ErrorCode, Opcode
+
+from zlib import DEFLATED, Z_SYNC_FLUSH
+from zlib import compressobj as _compressobj, decompressobj as _decompressobj, error as _zlib_error
+
+from msgspec import msgpack as _msgpack
+from orjson import loads
+
+cdef enum:
+    OPCODE = 0x0F
+    MIN_DEFLATED = 128              # bytes; what is smaller hardly shrinks
+    MIN_BITS = 9                    # zlib makes no raw stream with a window of 256 bytes
+    LEVEL = 6                       # zlib's usual one: at these sizes a lower one saves nothing
+
+cdef bytes FLUSHED = b"\0\0\xff\xff"    # what a sender leaves out at the end of a message (RFC 7692, 7.2.1)
+cdef object pack = _msgpack.encode
+cdef object unpack = _msgpack.decode
+
+
+cdef bytes deflated(bytes payload, int max_bits):
+    """Return a compressed message (RFC 7692, 7.2.1)."""
+    cdef int bits = MIN_BITS
+    cdef bytes data
+    # The cost of a stream is mostly the setting up of its window: it is as large as the message needs.
+    while bits < max_bits and (1 << bits) < PyBytes_GET_SIZE(payload):
+        bits += 1
+    stream = _compressobj(LEVEL, DEFLATED, -bits, bits - 7)
+    data = stream.compress(payload) + stream.flush(Z_SYNC_FLUSH)
+    return data[:PyBytes_GET_SIZE(data) - 4]
+
+
+cdef bytes converted(bytes frame, uint8_t format):
+    """Return a text frame as it goes to clients of a format; other frames are the same in all of them."""
+    cdef Py_ssize_t size = payload_size(frame)
+    cdef bytes payload
+    cdef bytes small
+    cdef int opcode = PyBytes_AS_STRING(frame)[0] & OPCODE
+    if opcode != Opcode.OP_TEXT or not (format & FORMAT_MSGPACK or size >= MIN_DEFLATED):
+        return frame
+    payload = PyBytes_FromStringAndSize(PyBytes_AS_STRING(frame) + PyBytes_GET_SIZE(frame) - size, size)
+    if format & FORMAT_MSGPACK:
+        payload = pack(loads(payload))
+        opcode = Opcode.OP_BINARY
+    if format & FORMAT_DEFLATE and PyBytes_GET_SIZE(payload) >= MIN_DEFLATED:
+        small = deflated(payload, format >> WINDOW_SHIFT)
+        if PyBytes_GET_SIZE(small) < PyBytes_GET_SIZE(payload):
+            return frame_of(<uint8_t>(opcode | RSV1), small)
+    return frame_of(<uint8_t>opcode, payload)
+
+
+cdef bytes inflated(const char *data, Py_ssize_t size, Py_ssize_t limit, int *error):
+    """Return the message that was compressed, of at most `limit` bytes."""
+    cdef bytes message
+    stream = _decompressobj(-WINDOW_BITS)
+    try:
+        message = stream.decompress(PyBytes_FromStringAndSize(data, size) + FLUSHED, limit + 1 if limit else 0)
+    except _zlib_error:
+        error[0] = CloseCode.CLOSE_INVALID_UTF8         # RFC 6455, 7.4.1: data that is not consistent with its type
+        return None
+    if limit and PyBytes_GET_SIZE(message) > limit:
+        error[0] = CloseCode.CLOSE_TOO_BIG
+        return None
+    return message
+
+
+cdef int depth_of(object value):
+    """Return how deeply a value nests; level by level, so that depth costs no stack."""
+    cdef list level = [value]
+    cdef list below
+    cdef int depth = 0
+    while level:
+        depth += 1
+        below = []
+        for node in level:
+            if type(node) is dict:
+                below += [child for child in (<dict>node).values() if type(child) is dict or type(child) is list]
+            else:
+                below += [child for child in <list>node if type(child) is dict or type(child) is list]
+        level = below
+    return depth
+
+
+cdef dict unpacked(const char *data, Py_ssize_t size, int *error, int *depth):
+    cdef object value
+    try:
+        value = unpack(PyBytes_FromStringAndSize(data, size))
+    except (ValueError, RecursionError):        # msgspec.DecodeError is a ValueError
+        error[0] = ErrorCode.INVALID_JSON
+        return None
+    if type(value) is not dict:
+        error[0] = ErrorCode.INVALID_MESSAGE
+        return None
+    depth[0] = depth_of(value)
+    return <dict>value
+
+
+cdef Py_ssize_t packed_size(object value) except -1:
+    """Return the bytes of a value as MessagePack."""
+    return len(pack(value))
+
+
+def convert(bytes frame not None, *, bint msgpack=False, int deflate=0):
+    """Return a frame as it goes to clients of a format, for tests and benchmarks; deflate: bits of the window, 0: not."""
+    return converted(frame, (FORMAT_MSGPACK if msgpack else 0) | (
+        FORMAT_DEFLATE | (deflate << WINDOW_SHIFT) if deflate else 0))
+
+
+def inflate(bytes data not None, Py_ssize_t limit=0):
+    """Return (message, 0) of a compressed one, or (None, CloseCode), for tests and fuzzing."""
+    cdef int error = 0
+    message = inflated(data, len(data), limit, &error)
+    return message, error
+
+
+def read(bytes data not None):
+    """Return (dict, depth) of a MessagePack message, or (None, ErrorCode), for tests and fuzzing."""
+    cdef int error = 0, depth = 0
+    message = unpacked(data, len(data), &error, &depth)
+    return message, error if message is None else depth
