@@ -105,12 +105,13 @@ class FrontServer:
         origins: tuple[str, ...] = (),
         trusted: tuple[str, ...] = (),
         query_token: bool = False,
+        require_origin: bool = False,
         tls: ssl.SSLContext | None = None,
         max_frame_size: int = 64 * 1024,
     ) -> None:
         self.gate = gate or SmallGate()
         self.timeout = timeout
-        self.policy = Policy(Origins(origins), query_token)
+        self.policy = Policy(Origins(origins), query_token, require_origin)
         self.trusted = TrustedProxies(trusted)
         self.tls = tls
         self.max_frame_size = max_frame_size

@@ -36,7 +36,7 @@ CONTRACT = {
         "all_queues": 256 << 20, "addresses": 100_000,
     },
     "history": {"latest_size": 64 << 20, "messages": 10_000, "size": 16 << 20, "age": 300.0},
-    "security": {"origins": (), "trusted_proxies": ()},
+    "security": {"origins": (), "require_origin": False, "trusted_proxies": ()},
     "tls": {"certfile": "", "keyfile": ""},
     "system": {"interval": 5.0},
     "backplane": {"url": "memory://"},

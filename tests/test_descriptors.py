@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
+from front_server import Answer, frame, read_frame, request
 from services import free_port
-from valtronics_fast.descriptors import raise_descriptor_limit
+from valtronics_fast.descriptors import DescriptorWatch, raise_descriptor_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 TIMEOUT = 30.0
 RAISE = """
 import resource, sys
-from valtronics_fast.descriptors import raise_descriptor_limit
+from valtronics_fast.descriptors import DescriptorWatch, raise_descriptor_limit
 from valtronics_fast.logging import setup
 setup(format="json")
 raise_descriptor_limit(int(sys.argv[1]))
@@ -104,3 +111,98 @@ def test_the_program_does_so_when_it_starts(connections: int, warnings: int) -> 
     assert re.search(r"^Max open files +1024 +1024 ", limits, re.MULTILINE)
     told = [line for line in map(json.loads, log.splitlines()) if line["level"] == "warning"]
     assert [line["needed"] for line in told] == [4064] * warnings
+
+
+def test_the_end_of_descriptors_is_counted_and_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fault: list[int] = []
+    real = os.open
+
+    def open_or_not(path: str, flags: int) -> int:
+        if fault:
+            raise OSError(fault[0], "no")
+        return real(path, flags)
+
+    monkeypatch.setattr(os, "open", open_or_not)
+    watch = DescriptorWatch()
+    for errors in ([], [errno.EMFILE], [errno.EMFILE], [errno.ENFILE], [], [errno.EACCES], [errno.EMFILE]):
+        fault[:] = errors
+        watch.look()
+    assert watch.exhausted == 4
+    told = [(record.levelname, record.message.split(":")[0]) for record in caplog.records]
+    assert told == [
+        ("ERROR", "no descriptor is left"),
+        ("WARNING", "there are descriptors again"),
+        ("ERROR", "no descriptor is left"),
+    ]
+
+
+@contextlib.contextmanager
+def program(*limits: int, **settings: str) -> Iterator[tuple[subprocess.Popen[str], int, int]]:
+    """Run the whole program with limits; yield it with its ports."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("VFAST_")}
+    ports = free_port(), free_port()
+    settings |= {"VFAST_SERVER__PORT": str(ports[0]), "VFAST_HTTP__PORT": str(ports[1])}
+    with subprocess.Popen(
+        limited_to(*limits, "-m", "valtronics_fast"),
+        env=clean | settings | {"VFAST_LOGGING__FORMAT": "json"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as one:
+        try:
+            assert one.stdout is not None
+            assert one.stdout.readline(), "it did not start"
+            yield one, *ports
+        finally:
+            if one.poll() is None:
+                one.kill()
+
+
+def stats(port: int) -> dict[str, Any]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/stats", timeout=TIMEOUT) as answer:
+        found: dict[str, Any] = json.load(answer)
+        return found
+
+
+def pong(client: socket.socket) -> bytes:
+    client.sendall(frame(b'{"type":"ping"}'))
+    return read_frame(client)[1]
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_row_47_without_descriptors_the_server_serves_those_it_has_counts_it_and_recovers() -> None:
+    settings = {"VFAST_LIMITS__CONNECTION_RATE": "0", "VFAST_SERVER__HANDSHAKE_TIMEOUT": "1h"}
+    with program(100, 100, **settings) as (one, port, http_port), contextlib.ExitStack() as stack:
+        address = ("127.0.0.1", port)
+        client = stack.enter_context(socket.create_connection(address, TIMEOUT))
+        client.sendall(request())
+        assert Answer(client).status == 101
+        strangers = [stack.enter_context(socket.create_connection(address, TIMEOUT)) for _ in range(150)]
+        time.sleep(2.5)
+        assert b"pong" in pong(client)
+        cpu = sum(psutil.Process(one.pid).cpu_times()[:2])
+        assert b"pong" in pong(client)
+        time.sleep(1)
+        assert sum(psutil.Process(one.pid).cpu_times()[:2]) - cpu < 0.5  # a loop that spins takes all of the time
+        for stranger in strangers:
+            stranger.close()
+        until(lambda: len(psutil.Process(one.pid).net_connections()) < 30)
+        assert b"pong" in pong(client)
+        with socket.create_connection(address, TIMEOUT) as late:
+            late.sendall(request())
+            assert Answer(late).status == 101
+        assert stats(http_port)["seconds_without_descriptors"] >= 1
+        time.sleep(1.1)
+        one.send_signal(signal.SIGTERM)
+        _, log = one.communicate(timeout=TIMEOUT)
+    told = [line["message"] for line in map(json.loads, log.splitlines()) if "descriptor" in line["message"]]
+    assert [text.split(":")[0] for text in told] == ["no descriptor is left", "there are descriptors again"]
+    assert len(log.splitlines()) < 20

@@ -89,6 +89,33 @@ def test_refused(shared: FrontServer, message: bytes, reason: Reason, headers: d
     assert shared.gate.slots == 0
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://app.example.org", 101),
+        ("https://a.example.com", 101),
+        ("https://b.a.example.com", 101),
+        ("null", 101),
+        (None, 403),
+        ("https://example.com", 403),
+        ("https://a.example.com.evil.net", 403),
+        ("https://evilexample.com", 403),
+        ("http://app.example.org", 403),
+        ("", 403),
+    ],
+)
+def test_row_6_rules_for_origins(origin: str | None, status: int) -> None:
+    rules = ("https://app.example.org", "https://*.example.com", "null")
+    with FrontServer(origins=rules, require_origin=True) as server:
+        assert server.ask(request(Origin=origin)).status == status
+        reason = Reason.NO_ORIGIN if origin is None else Reason.ORIGIN
+        assert server.reception.ended[reason] == (status == 403)
+
+
+def test_row_6_without_an_origin_it_is_no_browser(shared: FrontServer) -> None:
+    assert shared.ask(request(Origin=None)).status == 101
+
+
 def test_row_2_firefox(shared: FrontServer) -> None:
     answer = shared.ask(request(Connection="keep-alive, Upgrade", Origin="https://app.example.org"))
     assert answer.status == 101
@@ -163,6 +190,19 @@ def test_row_14_rate_of_an_address() -> None:
         assert server.ask(request(Origin="\xe9")).status == 403  # judged before, and not counted
         assert server.ask(request("/ws", "X-Forwarded-For: 192.0.2.9")).status == 101
         assert server.gate.seen[-1][1] == "192.0.2.9"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "statuses"),
+    [
+        (("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"), [101, 429, 101]),
+        (("2001:db8::1", "2001:db8::ffff:0:0:2", "2001:db8:0:1::1"), [101, 429, 101]),
+    ],
+)
+def test_row_14_mapped_addresses_and_networks_are_one_source(addresses: tuple[str, ...], statuses: list[int]) -> None:
+    with FrontServer(SmallGate(rate=Rate(1, 3600.0)), trusted=("127.0.0.1",)) as server:
+        forwarded = [request("/ws", f"X-Forwarded-For: {address}") for address in addresses]
+        assert [server.ask(message).status for message in forwarded] == statuses
 
 
 def test_row_15_connections_of_a_user() -> None:

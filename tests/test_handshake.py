@@ -235,6 +235,13 @@ def test_origin(origin: str | None, good: bool) -> None:
         assert reason(message, LISTED) is Reason.ORIGIN
 
 
+@pytest.mark.parametrize("origins", [[], ["*"], ["https://app.example.org"]])
+def test_an_origin_may_be_required(origins: list[str]) -> None:
+    policy = Policy(Origins(origins), require_origin=True)
+    assert reason(request(Origin=None), policy) is Reason.NO_ORIGIN
+    assert judge(request(Origin="https://app.example.org"), policy).key == KEY
+
+
 def test_the_first_fault_in_the_order_is_the_answer() -> None:
     """Each step mends the fault that was told."""
     message = (

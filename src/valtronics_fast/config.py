@@ -14,6 +14,7 @@ import msgspec
 from valtronics_fast import config_checks as checks
 from valtronics_fast.config_limits import HistoryConfig, LimitsConfig
 from valtronics_fast.config_load import gather
+from valtronics_fast.config_security import File, SecurityConfig, TlsConfig
 from valtronics_fast.errors import ConfigError
 from valtronics_fast.producers.mapping import DEFAULT_TOPICS
 from valtronics_fast.setting import Count, Duration, Section, Setting, Size, setting, settings_of
@@ -40,7 +41,6 @@ __all__ = [
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Host = Annotated[str, setting(allowed="a host name or IP address", check=checks.check_host)]
-File = Annotated[str, setting(allowed="a file that can be read", check=checks.check_file)]
 List = tuple[str, ...]
 
 
@@ -164,36 +164,6 @@ class AuthConfig(Section, frozen=True, kw_only=True):
     token_cache: Annotated[
         Count, setting("Verified tokens that are remembered.", unit="tokens", zero="none")
     ] = 10_000
-
-
-class SecurityConfig(Section, frozen=True, kw_only=True):
-    """Which web pages may connect, and which proxies are believed."""
-
-    origins: Annotated[
-        List,
-        setting(
-            "Origins of the web pages that may connect. Clients without the header Origin are no browsers.",
-            zero="all, which is safe as long as no cookie is a credential",
-            allowed='https://host[:port], https://*.host, "null", "*"',
-            check=checks.check_origins,
-        ),
-    ] = ()
-    trusted_proxies: Annotated[
-        List,
-        setting(
-            "Reverse proxies that are believed what they say about the client's address.",
-            zero="none",
-            allowed="IP addresses and networks",
-            check=checks.check_proxies,
-        ),
-    ] = ()
-
-
-class TlsConfig(Section, frozen=True, kw_only=True):
-    """TLS on the WebSocket port."""
-
-    certfile: Annotated[File, setting("PEM file of the certificate with its chain.", zero="no TLS")] = ""
-    keyfile: Annotated[File, setting("PEM file of the certificate's private key.", zero="no TLS")] = ""
 
 
 class MqttConfig(Section, frozen=True, kw_only=True):

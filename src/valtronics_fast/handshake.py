@@ -105,11 +105,13 @@ class Policy:
         origins: `security.origins`.
         query_token: `auth.query_token`: whether `?token=` is accepted.
         compression: `server.compression`: whether messages may be compressed.
+        require_origin: `security.require_origin`: whether the header Origin must be there.
     """
 
     origins: Origins
     query_token: bool = False
     compression: bool = False
+    require_origin: bool = False
 
 
 def parse_request(head: bytes) -> Request:
@@ -169,6 +171,8 @@ def negotiate(request: Request, policy: Policy) -> Upgrade:
     keys = headers.get("sec-websocket-key", ())
     if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
         raise Refusal(Reason.BAD_KEY)
+    if policy.require_origin and "origin" not in headers:
+        raise Refusal(Reason.NO_ORIGIN)
     if not all(policy.origins.allow(origin) for origin in headers.get("origin", ())):
         raise Refusal(Reason.ORIGIN)
     offered = _elements(headers, "sec-websocket-protocol")

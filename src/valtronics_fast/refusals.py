@@ -32,6 +32,7 @@ class Reason(Enum):
     TOKEN_EXPIRED = 401, "the token has expired", ("WWW-Authenticate", "Bearer")
     TOKEN_IN_QUERY = 401, "a token in the query string is not accepted", ("WWW-Authenticate", "Bearer")
     ORIGIN = 403, "this origin is not allowed"
+    NO_ORIGIN = 403, "the Origin header is required"
     FORBIDDEN = 403, "the token does not permit this endpoint"
     NOT_FOUND = 404, "there is nothing at this path"
     METHOD = 405, "only GET is supported", ("Allow", "GET")

@@ -17,6 +17,7 @@ from valtronics_fast.addresses import TrustedProxies
 from valtronics_fast.auth import Authenticator
 from valtronics_fast.backplanes import open_backplane
 from valtronics_fast.clients import Clients
+from valtronics_fast.descriptors import DescriptorWatch
 from valtronics_fast.gate import ServerGate
 from valtronics_fast.handshake import Policy
 from valtronics_fast.http_api import HttpApi
@@ -72,6 +73,7 @@ class Server:
         self._http: HttpApi | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._trimmer = Trimmer(lambda: self._clients.active * CONNECTION + self._hub.index.entries * SUBSCRIPTION)
+        self._descriptors = DescriptorWatch()
         self._hub: Hub
         self._clients: Clients
         self._gate: ServerGate
@@ -123,6 +125,7 @@ class Server:
                 Origins(config.security.origins),
                 query_token=config.auth.query_token,
                 compression=config.server.compression,
+                require_origin=config.security.require_origin,
             ),
             trusted=TrustedProxies(config.security.trusted_proxies),
             health=lambda: {"status": "ok"},
@@ -150,6 +153,7 @@ class Server:
         self.http_port = self._http.port
         self._tick()
         self._trimmer.start()
+        self._descriptors.start()
         self._producers = self._make_producers()
         for producer in self._producers:
             await producer.start(self.publish)
@@ -217,6 +221,7 @@ class Server:
         if self._timer is not None:
             self._timer.cancel()
         self._trimmer.stop()
+        self._descriptors.stop()
         if self._http is not None:
             await self._http.stop()
         await self._backplane.stop()
@@ -259,6 +264,7 @@ class Server:
         return {
             **self._statistics.totals(self._hub.connections()),
             "refused": {reason.label: count for reason, count in self._reception.ended.items() if count},
+            "seconds_without_descriptors": self._descriptors.exhausted,
             "channels": self._hub.stats(),
             "slow_readers": {
                 "behind": self._hub.behind,
