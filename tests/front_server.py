@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 import sys
+import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import trustme
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
+from certificates import tls_config, trusting
 from valtronics_fast._core.scope import Grant
 from valtronics_fast.addresses import AddressLimiter, TrustedProxies, rate_key
 from valtronics_fast.errors import AuthError
@@ -25,9 +27,11 @@ from valtronics_fast.handshake import Policy, Upgrade
 from valtronics_fast.origins import Origins
 from valtronics_fast.reception import Reception
 from valtronics_fast.refusals import Reason, Refusal
+from valtronics_fast.tls import ServerTls
 from valtronics_fast.units import Rate
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable, Iterator
 
 T = TypeVar("T")
@@ -106,7 +110,8 @@ class FrontServer:
         trusted: tuple[str, ...] = (),
         query_token: bool = False,
         require_origin: bool = False,
-        tls: ssl.SSLContext | None = None,
+        tls: ServerTls | None = None,
+        proxy_protocol: bool = False,
         max_frame_size: int = 64 * 1024,
     ) -> None:
         self.gate = gate or SmallGate()
@@ -114,6 +119,7 @@ class FrontServer:
         self.policy = Policy(Origins(origins), query_token, require_origin)
         self.trusted = TrustedProxies(trusted)
         self.tls = tls
+        self.proxy_protocol = proxy_protocol
         self.max_frame_size = max_frame_size
         self.health: Callable[[], dict[str, object]] = lambda: {"status": "ok"}
         self._ready = threading.Event()
@@ -143,14 +149,10 @@ class FrontServer:
             health=lambda: self.health(),
             timeout=self.timeout,
             max_frame_size=self.max_frame_size,
+            proxy_protocol=self.proxy_protocol,
+            tls=self.tls,
         )
-        server = await self.loop.create_server(
-            self.reception.front,
-            "127.0.0.1",
-            0,
-            ssl=self.tls,
-            ssl_handshake_timeout=self.timeout if self.tls else None,
-        )
+        server = await self.loop.create_server(self.reception.protocol, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
@@ -191,14 +193,11 @@ class FrontServer:
             return Answer(client)
 
 
-def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return a server's context for localhost and a client's that trusts it."""
+def tls_contexts() -> tuple[ServerTls, ssl.SSLContext]:
+    """Return a server's TLS for localhost and the context of a client that trusts it."""
     authority = trustme.CA()
-    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server_side)
-    client_side = ssl.create_default_context()
-    authority.configure_trust(client_side)
-    return server_side, client_side
+    with tempfile.TemporaryDirectory() as directory:
+        return ServerTls(tls_config(authority, Path(directory)), 2.0), trusting(authority)
 
 
 class Answer:

@@ -231,3 +231,19 @@ def test_limiter_matches_a_plain_token_bucket(count: int, takes: list[tuple[str,
 )
 def test_loopback(host: str, *, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("address", "included"),
+    [
+        ("10.1.2.3", True),
+        ("::ffff:10.1.2.3", True),
+        ("fd00::1%eth0", True),
+        ("192.0.2.1", False),
+        ("unknown", False),
+        ("", False),
+    ],
+)
+def test_addresses_of_trusted_proxies(address: str, *, included: bool) -> None:
+    assert TrustedProxies(["10.0.0.0/8", "fd00::/8"]).include(address) == included
+    assert not TrustedProxies().include(address)

@@ -18,8 +18,9 @@ SECRET = "w7Qz-M2pLr9_TfXc4VbNsJ8hKd3yGa5e"
 # Names and defaults that other programs' configuration files rely on.
 CONTRACT = {
     "server": {
-        "host": "127.0.0.1", "port": 8000, "handshake_timeout": 5.0, "ping_interval": 25.0,
-        "ping_timeout": 8.0, "close_timeout": 2.0, "flush_interval": 0.0, "compression": False,
+        "host": "127.0.0.1", "port": 8000, "handshake_timeout": 5.0, "proxy_protocol": False,
+        "ping_interval": 25.0, "ping_timeout": 8.0, "close_timeout": 2.0, "flush_interval": 0.0,
+        "compression": False,
     },
     "http": {"host": "127.0.0.1", "port": 8001, "api_key": "", "body_size": 8 * 1024 * 1024},
     "auth": {
@@ -37,7 +38,7 @@ CONTRACT = {
     },
     "history": {"latest_size": 64 << 20, "messages": 10_000, "size": 16 << 20, "age": 300.0},
     "security": {"origins": (), "require_origin": False, "trusted_proxies": ()},
-    "tls": {"certfile": "", "keyfile": ""},
+    "tls": {"certfile": "", "keyfile": "", "client_ca": "", "client_auth": "none"},
     "system": {"interval": 5.0},
     "backplane": {"url": "memory://"},
     "logging": {"level": "info", "format": "auto"},

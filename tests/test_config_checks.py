@@ -291,6 +291,21 @@ def test_certificate_and_key_go_together(one: str, other: str) -> None:
     assert conflicts(tls={one: "x", other: "y"}) == {}
 
 
+def test_certificates_of_clients_need_who_vouches_for_them_and_a_server_with_tls() -> None:
+    pair = {"certfile": "x", "keyfile": "y"}
+    assert conflicts(tls={**pair, "client_ca": "z", "client_auth": "optional"}) == {}
+    told = conflicts(tls={**pair, "client_auth": "required"})
+    assert told == {"tls.client_auth": "must go with tls.client_ca, which is not set"}
+    assert list(conflicts(tls={**pair, "client_ca": "z"})) == ["tls.client_ca"]
+    told = conflicts(tls={"client_ca": "z", "client_auth": "required"})
+    assert told == {"tls.client_ca": "must go with tls.certfile, which is not set"}
+
+
+def test_the_proxy_protocol_needs_a_proxy() -> None:
+    assert "security.trusted_proxies" in conflicts(server={"proxy_protocol": True})["server.proxy_protocol"]
+    assert conflicts(server={"proxy_protocol": True}, security={"trusted_proxies": ("10.0.0.1",)}) == {}
+
+
 @pytest.mark.parametrize(
     ("host", "http_host", "clash"),
     [

@@ -56,6 +56,7 @@ def test_row_10_tls_handshake_that_does_not_end(sent: bytes) -> None:
         with contextlib.suppress(ConnectionResetError):
             assert client.recv(1) == b""
         assert server.reception.half_open == 0
+        assert server.reception.ended[Reason.TLS_TIMEOUT] == 1
 
 
 def test_row_10_garbage_instead_of_tls() -> None:

@@ -7,11 +7,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterable, Mapping, Sequence
 
     from valtronics_fast.units import Rate
 
-__all__ = ["AddressLimiter", "TrustedProxies", "client_address", "is_loopback", "rate_key"]
+__all__ = ["AddressLimiter", "TrustedProxies", "client_address", "is_loopback", "peer_address", "rate_key"]
 
 # A provider hands a household or a machine a whole /64, so one IPv6 address says nothing about the source.
 _IPV6_SOURCE_BITS: Final = 64
@@ -40,6 +41,17 @@ class TrustedProxies:
 
     def __contains__(self, address: IPv4Address | IPv6Address) -> bool:
         return any(address in network for network in self._networks)
+
+    def include(self, address: str) -> bool:
+        """Say whether an address is one of theirs, IPv4-mapped IPv6 being IPv4; what is no address is not."""
+        parsed = _parse(address.partition("%")[0]) if self._networks else None
+        return parsed is not None and parsed in self
+
+
+def peer_address(transport: asyncio.BaseTransport) -> str:
+    """Return the address at the other end; "unknown" when it was gone before it was accepted."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if peer else "unknown"
 
 
 def client_address(peer: str, headers: Mapping[str, Sequence[str]], trusted: TrustedProxies) -> str:

@@ -54,8 +54,19 @@ class ServerConfig(Section, frozen=True, kw_only=True):
         Port, setting("Port to listen on for WebSocket.", zero="the system picks a free one", flag="--port")
     ] = 8000
     handshake_timeout: Annotated[
-        Duration, setting("Time for TLS and the HTTP request that open a connection.", zero="no limit")
+        Duration,
+        setting(
+            "Time for the PROXY header and TLS that open a connection, and as much again for the HTTP request.",
+            zero="no limit",
+        ),
     ] = 5.0
+    proxy_protocol: Annotated[
+        bool,
+        setting(
+            "Whether each connection begins with a header of the PROXY protocol (version 1 or 2), before TLS. Only "
+            "`security.trusted_proxies` may connect then."
+        ),
+    ] = False
     ping_interval: Annotated[
         Duration, setting("A client that sent nothing for so long gets a WebSocket ping.", zero="no pings")
     ] = 25.0

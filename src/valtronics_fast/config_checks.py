@@ -186,10 +186,21 @@ def _find_key_conflicts(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _find_tls_conflicts(config: Config) -> Iterator[tuple[str, str]]:
-    """A certificate needs its key, and the other way round."""
-    for given, missing in (("certfile", "keyfile"), ("keyfile", "certfile")):
-        if getattr(config.tls, given) and not getattr(config.tls, missing):
+    """A certificate needs its key, and the other way round; clients' certificates need both, and their authority."""
+    tls = config.tls
+    for given, missing in (("certfile", "keyfile"), ("keyfile", "certfile"), ("client_ca", "certfile")):
+        if getattr(tls, given) and not getattr(tls, missing):
             yield f"tls.{given}", f"must go with tls.{missing}, which is not set"
+    if tls.client_auth != "none" and not tls.client_ca:
+        yield "tls.client_auth", "must go with tls.client_ca, which is not set"
+    elif tls.client_ca and tls.client_auth == "none":
+        yield "tls.client_ca", 'must go with tls.client_auth, which is "none"'
+
+
+def _find_proxy_conflicts(config: Config) -> Iterator[tuple[str, str]]:
+    """Somebody has to send the header of the PROXY protocol, and nobody else may."""
+    if config.server.proxy_protocol and not config.security.trusted_proxies:
+        yield "server.proxy_protocol", "must go with security.trusted_proxies, which is not set: nobody could connect"
 
 
 def _find_port_conflicts(config: Config) -> Iterator[tuple[str, str]]:
@@ -201,7 +212,8 @@ def _find_port_conflicts(config: Config) -> Iterator[tuple[str, str]]:
 
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Config], Iterator[tuple[str, str]]]], ...] = (
     (("auth.algorithms", "auth.secret", "auth.public_key_file", "auth.jwks_url"), _find_key_conflicts),
-    (("tls.certfile", "tls.keyfile"), _find_tls_conflicts),
+    (("tls.certfile", "tls.keyfile", "tls.client_ca", "tls.client_auth"), _find_tls_conflicts),
+    (("server.proxy_protocol", "security.trusted_proxies"), _find_proxy_conflicts),
     (("server.host", "server.port", "http.host", "http.port"), _find_port_conflicts),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from valtronics_fast import config_checks as checks
 from valtronics_fast.setting import Section, setting
@@ -40,7 +40,14 @@ class SecurityConfig(Section, frozen=True, kw_only=True):
 
 
 class TlsConfig(Section, frozen=True, kw_only=True):
-    """TLS on the WebSocket port."""
+    """TLS on the WebSocket port. The files are read again on SIGHUP."""
 
     certfile: Annotated[File, setting("PEM file of the certificate with its chain.", zero="no TLS")] = ""
     keyfile: Annotated[File, setting("PEM file of the certificate's private key.", zero="no TLS")] = ""
+    client_ca: Annotated[
+        File, setting("PEM file of the authorities whose client certificates are accepted.", zero="none")
+    ] = ""
+    client_auth: Annotated[
+        Literal["none", "optional", "required"],
+        setting("Whether clients show a certificate; one that is shown must be valid. Tokens are needed all the same."),
+    ] = "none"

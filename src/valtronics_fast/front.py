@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 import orjson
 
 from valtronics_fast._core.scope import Grant
-from valtronics_fast.addresses import client_address
+from valtronics_fast.addresses import client_address, peer_address
 from valtronics_fast.handshake import (
     HEALTH_PATH,
     MAX_HEAD,
@@ -85,6 +85,11 @@ class Gate(Protocol):
 class Front(asyncio.BufferedProtocol):
     """One accepted socket, until it is upgraded or closed.
 
+    Args:
+        reception: what all fronts share.
+        address: the client's, where a PROXY header told it; "": that of the peer.
+        forwarded: whether the peer may say in HTTP headers whose request this is.
+
     Attributes:
         deadline: when `expire` is due, in seconds of the loop's clock.
     """
@@ -92,6 +97,7 @@ class Front(asyncio.BufferedProtocol):
     __slots__ = (
         "_address",
         "_discarded",
+        "_forwarded",
         "_granting",
         "_head_only",
         "_path",
@@ -102,14 +108,15 @@ class Front(asyncio.BufferedProtocol):
         "deadline",
     )
 
-    def __init__(self, reception: Reception) -> None:
+    def __init__(self, reception: Reception, address: str = "", *, forwarded: bool = True) -> None:
         self._reception = reception
         self._transport: asyncio.Transport
         self._state = _READING
         self._received: bytearray | None = None  # made with the first byte: a silent stranger costs no more
         self._discarded = 0
         self._granting: asyncio.Future[Grant | None] | None = None
-        self._address = ""
+        self._address = address
+        self._forwarded = forwarded
         self._path = ""
         self._head_only = False
         self.deadline = reception.now() + reception.timeout
@@ -117,10 +124,9 @@ class Front(asyncio.BufferedProtocol):
     # --- called by the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take charge of an accepted socket (with TLS: once that handshake is done)."""
+        """Take charge of an accepted socket (see `entrance` for what may come before)."""
         self._transport = cast("asyncio.Transport", transport)
-        peer = transport.get_extra_info("peername")
-        self._address = str(peer[0]) if peer else "unknown"  # a client may be gone before it is accepted
+        self._address = self._address or peer_address(transport)
         self._reception.enter(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - part of the interface
@@ -186,7 +192,8 @@ class Front(asyncio.BufferedProtocol):
         try:
             request = parse_request(head)
             self._path = request.path
-            self._address = client_address(self._address, request.headers, reception.trusted)
+            if self._forwarded:
+                self._address = client_address(self._address, request.headers, reception.trusted)
             check_request(request)
             if request.path == HEALTH_PATH:
                 self._answer(200, (), orjson.dumps(reception.health()), content_type="application/json")

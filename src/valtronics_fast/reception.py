@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from valtronics_fast._core.wire import ErrorCode
+from valtronics_fast.entrance import Entrance
 from valtronics_fast.errors import AuthError
 from valtronics_fast.front import MAX_RECEIVED, Front
 from valtronics_fast.quiet_logger import QuietLogger
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from valtronics_fast.addresses import TrustedProxies
     from valtronics_fast.front import Gate
     from valtronics_fast.handshake import Policy
+    from valtronics_fast.tls import ServerTls
 
 __all__ = ["MAX_HALF_OPEN", "Reception"]
 
@@ -31,18 +33,20 @@ _logger = logging.getLogger(__name__)
 
 
 class Reception:
-    """Takes in strangers: gives each accepted socket a `Front`, and bounds how many wait and for how long.
+    """Takes in strangers: gives each accepted socket a protocol, and bounds how many wait and for how long.
 
-    Make it within the running event loop and give `front` to `loop.create_server`. A front sees a TLS socket
-    only when the TLS handshake is done: give `create_server` an `ssl_handshake_timeout` for the time before.
+    Make it within the running event loop and give `protocol` to `loop.create_server`, which need not know of TLS.
 
     Args:
         gate: the decisions of the server.
         policy: the settings of the pure judgement.
         trusted: `security.trusted_proxies`.
         health: what `GET /health` answers, an object for JSON.
-        timeout: seconds for the request head, and again for the check of a token; 0 is no limit.
+        timeout: seconds for PROXY header and TLS, again for the request head, and for the check of a token; 0 is no
+            limit.
         max_frame_size: bytes of the largest frame that picows takes.
+        proxy_protocol: whether each connection begins with a PROXY header, and comes from a trusted proxy.
+        tls: for connections with TLS; None: plain ones.
 
     Attributes:
         upgraded: handshakes that became WebSockets.
@@ -60,6 +64,8 @@ class Reception:
         health: Callable[[], Mapping[str, object]],
         timeout: float,
         max_frame_size: int,
+        proxy_protocol: bool = False,
+        tls: ServerTls | None = None,
     ) -> None:
         self.gate = gate
         self.policy = policy
@@ -67,13 +73,15 @@ class Reception:
         self.health = health
         self.timeout = timeout or float("inf")
         self.max_frame_size = max_frame_size
+        self.proxy_protocol = proxy_protocol
+        self.tls = tls
         self.upgraded = 0
         self.ended = dict.fromkeys(Reason, 0)
         self.scratch = memoryview(bytearray(MAX_RECEIVED))
         self.websocket_log = QuietLogger(logging.getLogger("picows"))
         self._log = QuietLogger(_logger)
         self._loop = asyncio.get_running_loop()
-        self._half_open: dict[Front, None] = {}  # ordered: the oldest comes first
+        self._half_open: dict[Front | Entrance, None] = {}  # ordered: the oldest comes first
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -81,38 +89,38 @@ class Reception:
         """Accepted sockets that are neither upgraded nor closed."""
         return len(self._half_open)
 
-    def front(self) -> Front:
+    def protocol(self) -> Front | Entrance:
         """Return the protocol of a new socket: the factory for `loop.create_server`.
 
         It must never raise: uvloop would not accept anything more on that listening socket.
         """
-        return Front(self)
+        return Entrance(self) if self.proxy_protocol or self.tls is not None else Front(self)
 
     def close(self) -> None:
         """Close every half-open socket at once; to be called when nothing is accepted any more."""
-        for front in tuple(self._half_open):
-            front.drop(Reason.SHUTTING_DOWN)
+        for each in tuple(self._half_open):
+            each.drop(Reason.SHUTTING_DOWN)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    # --- called by the fronts
+    # --- called by the entrances and fronts
 
     def now(self) -> float:
         """Return the time that deadlines are told in: seconds of the loop's clock."""
         return self._loop.time()
 
-    def enter(self, front: Front) -> None:
+    def enter(self, stranger: Front | Entrance) -> None:
         """Take a new socket into the table; the oldest one makes room for it."""
         if len(self._half_open) >= MAX_HALF_OPEN:
             next(iter(self._half_open)).drop(Reason.EVICTED)
-        self._half_open[front] = None
+        self._half_open[stranger] = None
         if self._timer is None:
             self._timer = self._loop.call_later(SWEEP_INTERVAL, self._sweep)
 
-    def leave(self, front: Front) -> None:
+    def leave(self, stranger: Front | Entrance) -> None:
         """Take a socket out of the table."""
-        self._half_open.pop(front, None)
+        self._half_open.pop(stranger, None)
 
     def count(self, reason: Reason, address: str, path: str) -> None:
         """Count the end of a handshake and log it: of the request only the path, escaped and cut."""
@@ -133,6 +141,6 @@ class Reception:
     def _sweep(self) -> None:
         """Let every socket go whose deadline has passed; the timer stops when none is left."""
         now = self.now()
-        for front in [front for front in self._half_open if front.deadline <= now]:
-            front.expire()
+        for each in [each for each in self._half_open if each.deadline <= now]:
+            each.expire()
         self._timer = self._loop.call_later(SWEEP_INTERVAL, self._sweep) if self._half_open else None

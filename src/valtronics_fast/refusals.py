@@ -55,6 +55,12 @@ class Reason(Enum):
     HTTP_VERSION = 505, "only HTTP/1.1 is supported"
     IDLE = 0, "nothing was sent in time"
     GONE = 0, "the peer went away"
+    UNTRUSTED_PROXY = 0, "only trusted proxies may connect"
+    PROXY_HEADER = 0, "the PROXY header is malformed"
+    PROXY_TIMEOUT = 0, "the PROXY header did not arrive in time"
+    TLS_FAILED = 0, "the TLS handshake failed"
+    TLS_TIMEOUT = 0, "the TLS handshake was not done in time"
+    CLIENT_CERTIFICATE = 0, "the client's certificate is missing or not valid"
     EVICTED = 0, "too many connections are waiting; the oldest one went"
 
     def __init__(self, status: int, text: str, *headers: tuple[str, str]) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-import ssl
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Self
@@ -18,6 +16,7 @@ from valtronics_fast.auth import Authenticator
 from valtronics_fast.backplanes import open_backplane
 from valtronics_fast.clients import Clients
 from valtronics_fast.descriptors import DescriptorWatch
+from valtronics_fast.errors import ConfigError
 from valtronics_fast.gate import ServerGate
 from valtronics_fast.handshake import Policy
 from valtronics_fast.http_api import HttpApi
@@ -30,6 +29,7 @@ from valtronics_fast.producers.simulated import SimulatedFleet
 from valtronics_fast.producers.system import SystemProducer
 from valtronics_fast.reception import Reception
 from valtronics_fast.statistics import Statistics
+from valtronics_fast.tls import ServerTls
 from valtronics_fast.tokens import with_secret
 
 if TYPE_CHECKING:
@@ -37,13 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from valtronics_fast.config import Config, TlsConfig
+    from valtronics_fast.config import Config
     from valtronics_fast.producers.base import Producer
 
 __all__ = ["Server"]
-
-_AT_ONCE = 0.001
-"""Seconds that stand for a `close_timeout` of 0: create_server takes no 0, and None would be 30 s."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +51,9 @@ class Server:
     Args:
         config: the settings (see `Config.load`). When they name no key for tokens at all, a random secret is made
             up for this run, and stands in `config.auth.secret`.
+
+    Raises:
+        ConfigError: the keys for tokens, or the TLS files, can't be used.
 
     Attributes:
         config: the settings.
@@ -67,6 +67,7 @@ class Server:
         self.http_port = config.http.port
         self._statistics = Statistics()
         self._authenticator = Authenticator(config.auth)
+        self._tls = ServerTls(config.tls, config.server.close_timeout) if config.tls.certfile else None
         self._backplane = open_backplane(config.backplane)
         self._producers: list[Producer] = []
         self._listeners: list[asyncio.Server] = []
@@ -131,6 +132,8 @@ class Server:
             health=lambda: {"status": "ok"},
             timeout=config.server.handshake_timeout,
             max_frame_size=config.limits.frame_size or 2**31,
+            proxy_protocol=config.server.proxy_protocol,
+            tls=self._tls,
         )
         await self._authenticator.start()
         await self._backplane.start(self._hub.publish)
@@ -162,17 +165,9 @@ class Server:
     async def _serve(self, sockets: list[socket.socket]) -> None:
         """Accept connections on the listening sockets."""
         loop = asyncio.get_running_loop()
-        tls = _tls_context(self.config.tls)
         self.port = int(sockets[0].getsockname()[1])
         for sock in sockets:
-            listener = await loop.create_server(
-                self._reception.front,
-                sock=sock,
-                ssl=tls,
-                backlog=BACKLOG,
-                ssl_handshake_timeout=(self.config.server.handshake_timeout or math.inf) if tls else None,
-                ssl_shutdown_timeout=(self.config.server.close_timeout or _AT_ONCE) if tls else None,
-            )
+            listener = await loop.create_server(self._reception.protocol, sock=sock, backlog=BACKLOG)
             self._listeners.append(listener)
 
     def _make_producers(self) -> list[Producer]:
@@ -227,6 +222,23 @@ class Server:
         await self._backplane.stop()
         await self._authenticator.stop()
         _log.info("stopped")
+
+    def reload(self) -> None:
+        """Read again what may change while the server runs: the TLS files.
+
+        Each part is taken whole or not at all: one that can't be used is logged, and what was there stays in use.
+        Connections that are open stay.
+        """
+        parts = {"tls": self._tls.reload} if self._tls is not None else {}
+        for name, reload in parts.items():
+            try:
+                reload()
+            except ConfigError as error:
+                _log.error("reloading failed, what was there stays in use", extra=fields(part=name, problem=error))
+            else:
+                _log.info("reloaded", extra=fields(part=name))
+        if not parts:
+            _log.info("there is nothing to reload")
 
     def publish(self, message: Mapping[str, object], /) -> int:
         """Publish a data message (protocol.md, section 3). To be called on the event loop's thread.
@@ -308,13 +320,3 @@ class Server:
         checks = {producer.name: "ok" if producer.ready() else "degraded" for producer in self._producers}
         checks["backplane"] = "ok" if self._backplane.ready() else "degraded"
         return {"ready": self._gate.open, "checks": checks}
-
-
-def _tls_context(config: TlsConfig) -> ssl.SSLContext | None:
-    """Return the context of the WebSocket port; None without a certificate."""
-    if not config.certfile:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(config.certfile, config.keyfile)
-    return context
