@@ -10,13 +10,16 @@ import re
 import shlex
 import signal
 import socket
+import ssl
 import sys
 from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
+import trustme
 from websockets.asyncio.client import connect
 
+from certificates import trusting, write_certificate
 from services import free_port
 from valtronics_fast import runner
 from valtronics_fast.config import Config
@@ -82,7 +85,7 @@ class Running:
 
     @property
     def url(self) -> str:
-        return self.found(r"WebSocket +(ws://\S+)")
+        return self.found(r"WebSocket +(wss?://\S+)")
 
     @property
     def http(self) -> str:
@@ -183,6 +186,47 @@ async def test_signals_end_it_cleanly(number: int) -> None:
         assert all(line["level"] in {"info", "debug"} for line in lines)
 
 
+async def hello(url: str, authority: trustme.CA) -> bool:
+    """Say whether the server shows a certificate of an authority."""
+    try:
+        async with connect(url, ssl=trusting(authority), open_timeout=TIMEOUT):
+            return True
+    except ssl.SSLCertVerificationError:
+        return False
+
+
+async def test_sighup_takes_new_certificates_and_drops_nobody(tmp_path: Path) -> None:
+    old, new = trustme.CA(), trustme.CA()
+    files = write_certificate(old, tmp_path)
+    settings = {f"VFAST_TLS__{name.upper()}": path for name, path in files.items()}
+    async with running(VFAST_LOGGING__FORMAT="json", VFAST_SYSTEM__INTERVAL="100ms", **settings) as server:
+        url, token = pasted(server.banner, "wscat")
+        headers = {"Authorization": f"Bearer {token}"}
+        async with connect(url, additional_headers=headers, ssl=trusting(old), open_timeout=TIMEOUT) as client:
+            (tmp_path / "key.pem").write_text("half a k")
+            server.process.send_signal(signal.SIGHUP)
+            await asyncio.wait_for(client.recv(), TIMEOUT)
+            assert await hello(url, old)
+            write_certificate(new, tmp_path)
+            server.process.send_signal(signal.SIGHUP)
+            async with asyncio.timeout(TIMEOUT):
+                while not await hello(url, new):
+                    await asyncio.sleep(0.02)
+            await asyncio.wait_for(client.recv(), TIMEOUT)
+        assert await server.end() == 0
+        told = [(line["level"], line["message"].split(",")[0]) for line in map(json.loads, server.log.splitlines())]
+        assert [line for line in told if "reload" in line[1]] == [("error", "reloading failed"), ("info", "reloaded")]
+
+
+async def test_sighup_without_tls_ends_nothing() -> None:
+    async with running() as server:
+        server.process.send_signal(signal.SIGHUP)
+        async with aiohttp.ClientSession() as client, client.get(f"{server.http}/health/live") as answer:
+            assert answer.status == 200
+        assert await server.end() == 0
+        assert "nothing to reload" in server.log
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_second_signal_ends_it_at_once(number: int) -> None:
     async with running(VFAST_SERVER__CLOSE_TIMEOUT="1h") as server:
@@ -278,8 +322,8 @@ async def test_a_certificate_that_is_none_is_told(tmp_path: Path) -> None:
     path.write_text("no certificate")
     files = {"VFAST_TLS__CERTFILE": str(path), "VFAST_TLS__KEYFILE": str(path)}
     code, out, err = await finished("--port", str(free_port()), "--http-port", "0", **files)
-    assert (code in {1, 2}, out) == (True, "")
-    assert err.splitlines()[-1].startswith("valtronics-fast: ")
+    assert (code, out) == (2, "")
+    assert "tls.certfile must hold a certificate in PEM" in err.splitlines()[-1]
     assert "Traceback" not in err
 
 

@@ -40,10 +40,10 @@ class StartError(ValtronicsError):
 
 
 def run(config: Config) -> None:
-    """Serve until SIGINT or SIGTERM.
+    """Serve until SIGINT or SIGTERM; SIGHUP has the server read again what may change while it runs.
 
     Raises:
-        ConfigError: the keys do not fit the configuration.
+        ConfigError: the keys or the TLS files do not fit the configuration.
         StartError: the server could not start.
     """
     setup(config.logging.level, config.logging.format)
@@ -60,6 +60,7 @@ async def _serve(config: Config, *, secret_made_up: bool) -> None:
     for number in _SIGNALS:
         loop.add_signal_handler(number, ended.set)
     server = Server(config)
+    loop.add_signal_handler(signal.SIGHUP, server.reload)
     try:
         await server.start()
     except OSError as error:
