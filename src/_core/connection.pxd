@@ -60,7 +60,7 @@ cdef class Connection(Outbox):
         readonly uint64_t number        # of the connection, counted from the hub's start; for people
         uint8_t state
         bint awaits_pong
-        bint closed_by_peer
+        readonly bint closed_by_peer    # it sent its CLOSE first
         double opened_at
         double received_at              # the last frame
         double pinged_at                # the last ping of ours

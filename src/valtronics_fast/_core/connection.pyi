@@ -33,6 +33,7 @@ class Limits:
 @disjoint_base
 class Connection(Outbox):
     close_code: int
+    closed_by_peer: bool
     messages_in: int
     bytes_in: int
     dropped: int
