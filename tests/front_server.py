@@ -22,11 +22,13 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 from certificates import tls_config, trusting
 from valtronics_fast._core.scope import Grant
 from valtronics_fast.addresses import AddressLimiter, TrustedProxies, rate_key
+from valtronics_fast.config_security import SecurityConfig
 from valtronics_fast.errors import AuthError
 from valtronics_fast.handshake import Policy, Upgrade
 from valtronics_fast.origins import Origins
 from valtronics_fast.reception import Reception
 from valtronics_fast.refusals import Reason, Refusal
+from valtronics_fast.suspects import Suspects
 from valtronics_fast.tls import ServerTls
 from valtronics_fast.units import Rate
 
@@ -113,11 +115,13 @@ class FrontServer:
         tls: ServerTls | None = None,
         proxy_protocol: bool = False,
         max_frame_size: int = 64 * 1024,
+        ban_after: int = 0,
     ) -> None:
         self.gate = gate or SmallGate()
         self.timeout = timeout
         self.policy = Policy(Origins(origins), query_token, require_origin)
         self.trusted = TrustedProxies(trusted)
+        self.suspects = Suspects(SecurityConfig(ban_after=ban_after, trusted_proxies=trusted))
         self.tls = tls
         self.proxy_protocol = proxy_protocol
         self.max_frame_size = max_frame_size
@@ -146,6 +150,7 @@ class FrontServer:
             self.gate,
             policy=self.policy,
             trusted=self.trusted,
+            suspects=self.suspects,
             health=lambda: self.health(),
             timeout=self.timeout,
             max_frame_size=self.max_frame_size,

@@ -12,10 +12,14 @@ import orjson
 
 from valtronics_fast._core.scope import Grant
 from valtronics_fast._core.wire import ErrorCode
-from valtronics_fast.config import HttpConfig
+from valtronics_fast.addresses import TrustedProxies
+from valtronics_fast.config import HttpConfig, SecurityConfig
 from valtronics_fast.errors import AuthError, PublicationError
 from valtronics_fast.http_api import HttpApi
+from valtronics_fast.http_guard import HttpGuard
 from valtronics_fast.http_listener import HEADERS
+from valtronics_fast.statistics import Statistics
+from valtronics_fast.suspects import Suspects
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -81,11 +85,19 @@ class Hub:
 class Served:
     """A running HttpApi, its hub, what its health says, and a client."""
 
-    def __init__(self, session: aiohttp.ClientSession, config: HttpConfig, **parts: Any) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, config: HttpConfig, security: SecurityConfig, **parts: Any
+    ) -> None:
         self.hub = Hub()
         self.health: dict[str, object] = {"ready": True, "checks": {"mqtt": "ok"}}
         self.session = session
-        parts = {"verify": verify, "stats": lambda: {"active": 3, "close_codes": {1000: 1}}, "explain": explain} | parts
+        self.statistics = Statistics()
+        self.suspects = Suspects(security)
+        trusted = TrustedProxies(security.trusted_proxies)
+        verifying = parts.pop("verify", verify)
+        self.guard = HttpGuard(config, verifying, trusted, self.suspects, self.statistics)
+        figures = {"active": 3, "close_codes": {1000: 1}}
+        parts = {"guard": self.guard, "stats": lambda: figures, "explain": explain} | parts
         self.api = HttpApi(config, publish=self.hub.publish, health=lambda: self.health, **parts)
 
     async def ask(self, method: str, path: str, **more: Any) -> tuple[int, Any]:
@@ -124,9 +136,11 @@ async def serving() -> AsyncIterator[Serve]:
     running: list[Served] = []
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(30)) as session:
 
-        async def start(*, api_key: str = KEY, body_size: int = 1 << 20, **parts: Any) -> Served:
+        async def start(
+            *, api_key: str = KEY, body_size: int = 1 << 20, security: SecurityConfig | None = None, **parts: Any
+        ) -> Served:
             config = HttpConfig(host="127.0.0.1", port=0, api_key=api_key, body_size=body_size)
-            served = Served(session, config, **parts)
+            served = Served(session, config, security or SecurityConfig(), **parts)
             await served.api.start()
             running.append(served)
             return served

@@ -37,7 +37,10 @@ CONTRACT = {
         "all_queues": 256 << 20, "addresses": 100_000,
     },
     "history": {"latest_size": 64 << 20, "messages": 10_000, "size": 16 << 20, "age": 300.0},
-    "security": {"origins": (), "require_origin": False, "trusted_proxies": ()},
+    "security": {
+        "origins": (), "require_origin": False, "trusted_proxies": (), "ban_after": 0, "ban_for": 600.0,
+        "suspects": 10_000,
+    },
     "tls": {"certfile": "", "keyfile": "", "client_ca": "", "client_auth": "none"},
     "system": {"interval": 5.0},
     "backplane": {"url": "memory://"},

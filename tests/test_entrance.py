@@ -18,6 +18,7 @@ from valtronics_fast import reception
 from valtronics_fast.entrance import Entrance
 from valtronics_fast.proxy_protocol import SIGNATURE
 from valtronics_fast.refusals import Reason
+from valtronics_fast.suspects import Suspicion
 from valtronics_fast.tls import ServerTls
 from valtronics_fast.units import Rate
 
@@ -299,3 +300,42 @@ def test_many_at_once_over_tls_leave_nothing_behind() -> None:
             thread.join(PATIENCE)
         server.wait_for(lambda: server.reception.half_open == 0 and server.gate.slots == 0)
     assert sorted(statuses) == [101] * 10 + [404] * 10
+
+
+# Bans
+
+
+def test_a_banned_address_is_not_worth_a_tls_handshake() -> None:
+    server_side, client_side = tls_contexts()
+    with FrontServer(tls=server_side, ban_after=1) as server:
+        server.suspects.note(Suspicion.VIOLATION, "127.0.0.1")
+        with pytest.raises(OSError, match=r"reset|EOF|closed"), server.connect(client_side):
+            pass
+        assert server.reception.ended[Reason.BANNED] == 1
+        assert server.reception.half_open == 0
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_the_client_that_a_header_tells_is_banned_and_not_the_proxy(tls: bool) -> None:
+    with proxied(tls=tls_contexts()[0] if tls else None, ban_after=1) as server:
+        for address in ("192.0.2.7", "127.0.0.1"):
+            server.suspects.note(Suspicion.VIOLATION, address)
+        with server.connect() as client:
+            client.sendall(LINE + (b"" if tls else b"G"))
+            if tls:
+                assert cut(client)
+            else:
+                assert Answer(client).status == 429
+        assert server.reception.ended[Reason.BANNED] == 1
+        if not tls:
+            assert server.ask(LOCAL + request()).status == 101
+
+
+def test_what_a_page_can_have_a_browser_do_to_a_port_with_tls_does_not_ban() -> None:
+    with FrontServer(tls=tls_contexts()[0], ban_after=1) as server:
+        for _ in range(3):
+            with server.connect() as client, contextlib.suppress(OSError):
+                client.sendall(request())
+                client.recv(1000)
+        server.wait_for(lambda: server.reception.ended[Reason.TLS_FAILED] == 3)
+        assert server.suspects.bans == 0

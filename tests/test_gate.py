@@ -18,6 +18,7 @@ from valtronics_fast.handshake import Policy, Upgrade, negotiate, parse_request
 from valtronics_fast.origins import Origins
 from valtronics_fast.refusals import Reason, Refusal
 from valtronics_fast.statistics import Statistics
+from valtronics_fast.suspects import Suspects
 from valtronics_fast.tokens import mint
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def make_gate(*, demo: bool = False, **limits: object) -> tuple[ServerGate, Clie
     sections: Mapping[str, Mapping[str, object]] = {"limits": limits}
     config = configuration(demo=demo, **sections)
     hub = Hub(lambda function: function(), time.monotonic())
-    clients = Clients(config, hub, Authenticator(config.auth), Statistics(), lambda _message: 0)
+    suspects = Suspects(config.security)
+    clients = Clients(config, hub, Authenticator(config.auth), Statistics(), lambda _message: 0, suspects=suspects)
     return ServerGate(config, clients), clients
 
 

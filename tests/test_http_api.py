@@ -176,26 +176,6 @@ class TestStats:
     async def test_unauthorised(self, served: Served, headers: dict[str, str], status: int) -> None:
         assert (await served.ask("GET", "/api/v1/stats", headers=headers))[0] == status
 
-    @pytest.mark.parametrize(
-        ("host", "is_open"),
-        [
-            ("127.0.0.1", True),
-            ("127.8.8.8", True),
-            ("::1", True),
-            ("localhost", True),
-            ("0.0.0.0", False),
-            ("::", False),
-            ("", False),
-            ("192.0.2.1", False),
-            ("localhost.example", False),
-        ],
-    )
-    def test_where_they_are_open(self, host: str, is_open: bool) -> None:
-        api = HttpApi(
-            HttpConfig(host=host), publish=lambda _: 0, verify=verify, stats=dict, explain=lambda *_: None, health=dict
-        )
-        assert api._open_to_all == is_open
-
 
 class TestAuthorisation:
     @pytest.mark.parametrize(
@@ -278,7 +258,7 @@ class TestLifetime:
     async def test_a_taken_port(self, served: Served) -> None:
         config = HttpConfig(host="127.0.0.1", port=served.api.port)
         second = HttpApi(
-            config, publish=lambda _: 0, verify=verify, stats=dict, explain=lambda *_: None, health=dict
+            config, publish=lambda _: 0, guard=served.guard, stats=dict, explain=lambda *_: None, health=dict
         )
         with pytest.raises(OSError, match="in use"):
             await second.start()
@@ -314,11 +294,5 @@ class TestSecrets:
                 await served.ask("GET", f"/api/v1/stats?token={token}", headers=headers)
                 await served.ask("GET", f"/nothing/{token}", headers=headers)
         assert "verifying a token failed: ValueError" in caplog.text
-        assert "bad_signature, from 127.0.0.1" in caplog.text
+        assert served.statistics.http_auth_failures["bad_signature"] > 10
         assert [token for token in tokens if token in caplog.text] == []
-
-    async def test_one_line_a_connection(self, served: Served, caplog: pytest.LogCaptureFixture) -> None:
-        request = b"GET /api/v1/stats HTTP/1.1\r\nHost: a\r\n\r\n"
-        answer = await served.raw(request * 50)
-        assert answer.count(b"HTTP/1.1 401 ") == 1
-        assert len(caplog.records) == 1

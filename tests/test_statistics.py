@@ -31,7 +31,7 @@ def after(*connections: Any) -> Statistics:
 def test_before_the_first_connection_the_averages_are_0() -> None:
     totals = Statistics().totals([])
     totals.pop("uptime")
-    assert (totals.pop("close_codes"), totals.pop("auth_failures")) == ({}, {})
+    assert [totals.pop(name) for name in ("close_codes", "auth_failures", "http_auth_failures")] == [{}, {}, {}]
     assert set(totals.values()) == {0}
 
 
@@ -53,6 +53,7 @@ def test_those_that_are_gone_and_those_that_are_there_are_summed_up() -> None:
         "messages_per_connection": round(46 / 3, 3),
         "close_codes": {"1000": 2},
         "auth_failures": {},
+        "http_auth_failures": {},
     }
 
 

@@ -16,24 +16,33 @@ import orjson
 from valtronics_fast._core.connection import Limits
 from valtronics_fast._core.scope import Grant
 from valtronics_fast._core.session import Session
-from valtronics_fast._core.wire import CHANNEL_NAMES, CLOSE_REASONS
+from valtronics_fast._core.wire import CHANNEL_NAMES, CLOSE_REASONS, CloseCode
 from valtronics_fast.errors import AuthError
 from valtronics_fast.logging import fields, limited
+from valtronics_fast.suspects import HONEST_FAILURES, Suspicion
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
     from valtronics_fast._core.hub import Hub
-    from valtronics_fast._core.wire import CloseCode
     from valtronics_fast.auth import Authenticator
     from valtronics_fast.config import Config
     from valtronics_fast.producers.base import Publish
     from valtronics_fast.statistics import Statistics
+    from valtronics_fast.suspects import Suspects
 
 __all__ = ["Clients", "limits_of"]
 
 MAX_REPORT = 512
 """Characters of a client's error report that are logged."""
+
+_SUSPICIONS = {
+    CloseCode.CLOSE_PROTOCOL_VIOLATION: Suspicion.VIOLATION,
+    CloseCode.CLOSE_UNSUPPORTED_DATA: Suspicion.VIOLATION,
+    CloseCode.CLOSE_INVALID_UTF8: Suspicion.VIOLATION,
+    CloseCode.CLOSE_TOO_BIG: Suspicion.VIOLATION,
+    CloseCode.CLOSE_RATE_LIMITED: Suspicion.RATE,
+}
 
 # Reports may quote the message at fault, and that may be an `auth`.
 _TOKEN = re.compile(r"[\w-]{8,}\.[\w-]{4,}\.[\w-]{4,}")
@@ -79,6 +88,7 @@ class Clients:
         authenticator: verifies their tokens.
         statistics: counts them.
         publish: takes what they publish.
+        suspects: counts those that misbehave.
 
     Attributes:
         limits: the bounds of each connection.
@@ -86,7 +96,14 @@ class Clients:
     """
 
     def __init__(
-        self, config: Config, hub: Hub, authenticator: Authenticator, statistics: Statistics, publish: Publish
+        self,
+        config: Config,
+        hub: Hub,
+        authenticator: Authenticator,
+        statistics: Statistics,
+        publish: Publish,
+        *,
+        suspects: Suspects,
     ) -> None:
         self.hub = hub
         self.limits = limits_of(config)
@@ -96,6 +113,7 @@ class Clients:
         self._per_user = config.limits.connections_per_user
         self._authenticator = authenticator
         self._statistics = statistics
+        self._suspects = suspects
         self._users: Counter[str] = Counter()
         self._verifications: set[asyncio.Task[None]] = set()
 
@@ -125,6 +143,8 @@ class Clients:
 
     def _count_failure(self, error: AuthError, address: str) -> None:
         self._statistics.auth_failures[error.reason] += 1
+        if error.reason not in HONEST_FAILURES:
+            self._suspects.note(Suspicion.AUTHENTICATION, address)
         _complaints.warning(
             "authentication failed", extra=fields(limit_key="auth", address=address, reason=error.reason)
         )
@@ -178,6 +198,8 @@ class Clients:
             if not self._users[session.user]:
                 del self._users[session.user]
         self._statistics.closed(session)
+        if session.close_code in _SUSPICIONS and not session.closed_by_peer:
+            self._suspects.note(_SUSPICIONS[CloseCode(session.close_code)], session.address)
         _log.info(
             "disconnected",
             extra=fields(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
+
 from valtronics_fast import config_checks as checks
-from valtronics_fast.setting import Section, setting
+from valtronics_fast.setting import MAX_COUNT, Count, Duration, Section, setting
 
 __all__ = ["File", "SecurityConfig", "TlsConfig"]
 
@@ -14,7 +16,7 @@ List = tuple[str, ...]
 
 
 class SecurityConfig(Section, frozen=True, kw_only=True):
-    """Which web pages may connect, and which proxies are believed."""
+    """Which web pages may connect, which proxies are believed, and who is banned (docs/security.md)."""
 
     origins: Annotated[
         List,
@@ -37,6 +39,27 @@ class SecurityConfig(Section, frozen=True, kw_only=True):
             check=checks.check_proxies,
         ),
     ] = ()
+    ban_after: Annotated[
+        Count,
+        setting(
+            "Failures of one client address, less than `ban_for` apart, until it is banned: refused credentials and "
+            "violations of the protocol. Trusted proxies never are.",
+            unit="failures",
+            zero="nobody is banned",
+        ),
+    ] = 0
+    ban_for: Annotated[
+        Duration,
+        setting(
+            "How long an address is banned, and after how long without a failure the earlier ones are forgotten.",
+            zero="not at all",
+        ),
+    ] = 600.0
+    suspects: Annotated[
+        int,
+        msgspec.Meta(ge=1, le=MAX_COUNT),
+        setting("Client addresses whose failures are remembered, and as many that are banned.", unit="addresses"),
+    ] = 10_000
 
 
 class TlsConfig(Section, frozen=True, kw_only=True):

@@ -115,6 +115,9 @@ class Entrance(asyncio.BufferedProtocol):
         if tls is None:
             self._give_away(self._transport)
             return
+        if self._reception.suspects.banned(self._address):
+            self.drop(Reason.BANNED)  # without an answer: that would take a TLS handshake
+            return
         self._state = _SECURING
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()

@@ -142,6 +142,8 @@ class Front(asyncio.BufferedProtocol):
             self._discard(nbytes)
             return
         if self._received is None:
+            if self._refuse_banned():  # not sooner: some clients break when the answer overtakes their request
+                return
             self._received = bytearray()
         received = self._received
         searched = max(len(received) - len(_END) + 1, 0)
@@ -194,6 +196,8 @@ class Front(asyncio.BufferedProtocol):
             self._path = request.path
             if self._forwarded:
                 self._address = client_address(self._address, request.headers, reception.trusted)
+                if self._refuse_banned():
+                    return
             check_request(request)
             if request.path == HEALTH_PATH:
                 self._answer(200, (), orjson.dumps(reception.health()), content_type="application/json")
@@ -254,6 +258,13 @@ class Front(asyncio.BufferedProtocol):
         )
 
     # --- answering
+
+    def _refuse_banned(self) -> bool:
+        """Refuse a client whose address is banned; say whether it is."""
+        seconds = self._reception.suspects.banned(self._address)
+        if seconds:
+            self._refuse(Refusal(Reason.BANNED, retry_after=seconds))
+        return bool(seconds)
 
     def _refuse(self, refusal: Refusal) -> None:
         self._count(refusal.reason)

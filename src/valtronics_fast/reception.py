@@ -12,6 +12,7 @@ from valtronics_fast.errors import AuthError
 from valtronics_fast.front import MAX_RECEIVED, Front
 from valtronics_fast.quiet_logger import QuietLogger
 from valtronics_fast.refusals import Reason, Refusal
+from valtronics_fast.suspects import Suspicion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from valtronics_fast.addresses import TrustedProxies
     from valtronics_fast.front import Gate
     from valtronics_fast.handshake import Policy
+    from valtronics_fast.suspects import Suspects
     from valtronics_fast.tls import ServerTls
 
 __all__ = ["MAX_HALF_OPEN", "Reception"]
@@ -28,6 +30,24 @@ MAX_HALF_OPEN: Final = 1024
 
 SWEEP_INTERVAL: Final = 0.25
 """Seconds between two looks at the deadlines: a socket is closed that much after its time at most."""
+
+# Refused tokens are noted where they are verified.
+_SUSPICIONS: Final[Mapping[Reason, Suspicion]] = {
+    **dict.fromkeys((Reason.ORIGIN, Reason.NO_ORIGIN), Suspicion.ORIGIN),
+    Reason.ADDRESS_RATE: Suspicion.RATE,
+    **dict.fromkeys(
+        (
+            Reason.MALFORMED,
+            Reason.BAD_TARGET,
+            Reason.BAD_HOST,
+            Reason.TWO_ORIGINS,
+            Reason.BAD_KEY,
+            Reason.TOKEN_CONFLICT,
+            Reason.HEAD_TOO_LARGE,
+        ),
+        Suspicion.VIOLATION,
+    ),
+}
 
 _logger = logging.getLogger(__name__)
 
@@ -41,6 +61,7 @@ class Reception:
         gate: the decisions of the server.
         policy: the settings of the pure judgement.
         trusted: `security.trusted_proxies`.
+        suspects: counts who misbehaves, and knows who is banned.
         health: what `GET /health` answers, an object for JSON.
         timeout: seconds for PROXY header and TLS, again for the request head, and for the check of a token; 0 is no
             limit.
@@ -61,6 +82,7 @@ class Reception:
         *,
         policy: Policy,
         trusted: TrustedProxies,
+        suspects: Suspects,
         health: Callable[[], Mapping[str, object]],
         timeout: float,
         max_frame_size: int,
@@ -70,6 +92,7 @@ class Reception:
         self.gate = gate
         self.policy = policy
         self.trusted = trusted
+        self.suspects = suspects
         self.health = health
         self.timeout = timeout or float("inf")
         self.max_frame_size = max_frame_size
@@ -125,7 +148,10 @@ class Reception:
     def count(self, reason: Reason, address: str, path: str) -> None:
         """Count the end of a handshake and log it: of the request only the path, escaped and cut."""
         self.ended[reason] += 1
-        level = logging.INFO if reason.status else logging.DEBUG
+        if reason in _SUSPICIONS:
+            self.suspects.note(_SUSPICIONS[reason], address)
+        # That somebody is banned was told once.
+        level = logging.INFO if reason.status and reason is not Reason.BANNED else logging.DEBUG
         self._log.log(level, "handshake ended: %s, client %s, path %.64r", reason.label, address, path)
 
     def explain(self, error: BaseException) -> Refusal:

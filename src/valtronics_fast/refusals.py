@@ -46,6 +46,7 @@ class Reason(Enum):
         ("Sec-WebSocket-Version", "13"),
     )
     ADDRESS_RATE = 429, "too many new connections from this address"
+    BANNED = 429, "this address is banned for a while"
     USER_CONNECTIONS = 429, "too many connections of this user"
     HEAD_TOO_LARGE = 431, "the request header is too large"
     INTERNAL = 500, "internal error"

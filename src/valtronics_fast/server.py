@@ -20,6 +20,7 @@ from valtronics_fast.errors import ConfigError
 from valtronics_fast.gate import ServerGate
 from valtronics_fast.handshake import Policy
 from valtronics_fast.http_api import HttpApi
+from valtronics_fast.http_guard import HttpGuard
 from valtronics_fast.listening import BACKLOG, listen
 from valtronics_fast.logging import fields
 from valtronics_fast.memory import CONNECTION, SUBSCRIPTION, Trimmer
@@ -29,6 +30,7 @@ from valtronics_fast.producers.simulated import SimulatedFleet
 from valtronics_fast.producers.system import SystemProducer
 from valtronics_fast.reception import Reception
 from valtronics_fast.statistics import Statistics
+from valtronics_fast.suspects import Suspects
 from valtronics_fast.tls import ServerTls
 from valtronics_fast.tokens import with_secret
 
@@ -66,6 +68,8 @@ class Server:
         self.port = config.server.port
         self.http_port = config.http.port
         self._statistics = Statistics()
+        self._suspects = Suspects(config.security, spare_loopback=config.demo)
+        self._trusted = TrustedProxies(config.security.trusted_proxies)
         self._authenticator = Authenticator(config.auth)
         self._tls = ServerTls(config.tls, config.server.close_timeout) if config.tls.certfile else None
         self._backplane = open_backplane(config.backplane)
@@ -118,7 +122,9 @@ class Server:
             history_size=config.history.size,
             history_age=config.history.age,
         )
-        self._clients = Clients(config, self._hub, self._authenticator, self._statistics, self.publish)
+        self._clients = Clients(
+            config, self._hub, self._authenticator, self._statistics, self.publish, suspects=self._suspects
+        )
         self._gate = ServerGate(config, self._clients)
         self._reception = Reception(
             self._gate,
@@ -128,7 +134,8 @@ class Server:
                 compression=config.server.compression,
                 require_origin=config.security.require_origin,
             ),
-            trusted=TrustedProxies(config.security.trusted_proxies),
+            trusted=self._trusted,
+            suspects=self._suspects,
             health=lambda: {"status": "ok"},
             timeout=config.server.handshake_timeout,
             max_frame_size=config.limits.frame_size or 2**31,
@@ -141,7 +148,9 @@ class Server:
         self._http = HttpApi(
             config.http,
             publish=self.publish,
-            verify=self._authenticator.verify,
+            guard=HttpGuard(
+                config.http, self._authenticator.verify, self._trusted, self._suspects, self._statistics
+            ),
             stats=self.stats,
             explain=self.explain,
             health=self.health,
@@ -276,6 +285,7 @@ class Server:
         return {
             **self._statistics.totals(self._hub.connections()),
             "refused": {reason.label: count for reason, count in self._reception.ended.items() if count},
+            "suspicion": self._suspects.stats(),
             "seconds_without_descriptors": self._descriptors.exhausted,
             "channels": self._hub.stats(),
             "slow_readers": {

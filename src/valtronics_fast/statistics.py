@@ -19,12 +19,14 @@ class Statistics:
 
     Attributes:
         close_codes: connections that ended, by close code.
-        auth_failures: refused tokens, by reason.
+        auth_failures: refused tokens of WebSocket clients, by reason.
+        http_auth_failures: refused credentials of HTTP requests, by reason.
     """
 
     def __init__(self) -> None:
         self.close_codes: Counter[int] = Counter()
         self.auth_failures: Counter[str] = Counter()
+        self.http_auth_failures: Counter[str] = Counter()
         self._started = time.monotonic()
         self._total = 0
         self._duration = 0.0
@@ -64,4 +66,5 @@ class Statistics:
             "messages_per_connection": round((received + sent) / total, 3) if total else 0.0,
             "close_codes": {str(code): count for code, count in sorted(self.close_codes.items())},
             "auth_failures": dict(sorted(self.auth_failures.items())),
+            "http_auth_failures": dict(sorted(self.http_auth_failures.items())),
         }

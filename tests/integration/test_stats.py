@@ -58,7 +58,10 @@ async def test_the_figures_of_a_server_that_has_done_nothing() -> None:
             name: {"messages": 0, "bytes": 0, "first": 1, "last": 0} for name in CHANNELS
         }
         assert stats.pop("backplane") == {"name": "memory"}
-        for name in ("close_codes", "auth_failures", "refused", "producers"):
+        suspicion = stats.pop("suspicion")
+        assert suspicion.pop("failures") == dict.fromkeys(("authentication", "violation", "origin", "rate"), 0)
+        assert suspicion == {"addresses": 0, "bans": 0, "banned": 0, "worst": []}
+        for name in ("close_codes", "auth_failures", "http_auth_failures", "refused", "producers"):
             assert stats.pop(name) == {}
         assert set(stats.values()) == {0}
 
@@ -126,6 +129,18 @@ async def test_refusals_and_failures_are_counted_by_reason() -> None:
     assert stats["refused"] == {"not_found": 1, "invalid_token": 1, "server_full": 1}
     assert stats["auth_failures"] == {"malformed": 1, "not_a_string": 1}
     assert stats["total_connections"] == 1
+
+
+async def test_refused_credentials_of_http_are_counted_apart() -> None:
+    async with running(http={"api_key": "key-of-the-operator"}) as site:
+        url = site.http_url("/api/v1/stats")
+        for headers in ({}, {"X-API-Key": "x"}, {"Authorization": "Bearer x"}, {"Authorization": "Bearer y"}):
+            assert (await http("GET", url, headers=headers))[0] == 401
+        _, stats, _ = await http("GET", url, headers={"X-API-Key": "key-of-the-operator"})
+    assert stats["http_auth_failures"] == {"no_credential": 1, "bad_api_key": 1, "malformed": 2}
+    assert stats["auth_failures"] == {}
+    assert stats["suspicion"]["failures"]["authentication"] == 3
+    assert stats["suspicion"]["worst"] == [{"address": "127.0.0.1", "authentication": 3, "banned_for": 0.0}]
 
 
 async def test_the_figures_need_a_credential_where_there_is_an_api_key() -> None:

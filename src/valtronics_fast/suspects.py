@@ -1,0 +1,163 @@
+"""Who misbehaves: failures counted by kind and by client address, and a ban for a while for those with too many.
+
+Not every failure leads to a ban. A web page can make the browsers of its visitors fail at an origin, and many clients
+behind one address reach its rate together: whoever bans for that bans the victims. So those are counted, and what
+bans is only what no honest client does: tokens and keys that nobody has issued, and bytes that are no protocol.
+"""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from heapq import nlargest
+from typing import TYPE_CHECKING, Final
+
+from valtronics_fast.addresses import TrustedProxies, is_loopback, rate_key
+from valtronics_fast.claims import AuthReason
+from valtronics_fast.logging import fields, limited
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from valtronics_fast.config_security import SecurityConfig
+
+__all__ = ["HONEST_FAILURES", "Suspects", "Suspicion"]
+
+WORST: Final = 10
+"""Addresses that the figures name."""
+
+HONEST_FAILURES: Final = frozenset(
+    {AuthReason.EXPIRED, AuthReason.NOT_YET_VALID, AuthReason.NO_KEY, AuthReason.UNKNOWN_KEY}
+)
+"""Refused tokens that a clock, a late renewal or our own key set may be the reason for: they arouse no suspicion."""
+
+_log = limited("valtronics_fast.suspects")
+
+
+class Suspicion(StrEnum):
+    """What an address is suspected for."""
+
+    AUTHENTICATION = "authentication"  # a token or key that is not valid
+    VIOLATION = "violation"  # malformed HTTP, or a WebSocket closed for breaking the protocol
+    ORIGIN = "origin"  # a page that may not connect
+    RATE = "rate"  # too many connections, or messages
+
+
+_BANNING: Final = frozenset({Suspicion.AUTHENTICATION, Suspicion.VIOLATION})
+
+
+class _Suspect:
+    """What is known of one address."""
+
+    __slots__ = ("counts", "last", "strikes")
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(Suspicion, 0)
+        self.strikes = 0  # failures that count for a ban, since the last one
+        self.last = 0.0
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+class Suspects:
+    """Counts failures, by IPv4 address and by IPv6 /64, and bans.
+
+    Both tables are bounded by `security.suspects`: the address that has been quiet for longest is forgotten, and the
+    ban that ends first is lifted early. Nothing that a banned address does makes its ban longer.
+
+    Args:
+        config: the section `security`.
+        spare_loopback: whether loopback addresses are never banned; trusted proxies never are.
+        clock: seconds of a monotonic clock.
+
+    Attributes:
+        counts: failures since the start, by kind.
+        bans: how often an address was banned since the start.
+    """
+
+    def __init__(
+        self, config: SecurityConfig, *, spare_loopback: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.counts = dict.fromkeys(Suspicion, 0)
+        self.bans = 0
+        self._ban_after = config.ban_after if config.ban_for else 0
+        self._ban_for = config.ban_for
+        self._size = config.suspects
+        self._trusted = TrustedProxies(config.trusted_proxies)
+        self._spare_loopback = spare_loopback
+        self._clock = clock
+        # Both ordered: the one that failed, or was banned, longest ago comes first.
+        self._suspects: dict[str, _Suspect] = {}
+        self._banned: dict[str, float] = {}
+
+    def note(self, suspicion: Suspicion, address: str) -> None:
+        """Count a failure of an address, which may be one too many."""
+        self.counts[suspicion] += 1
+        key, now = rate_key(address), self._clock()
+        suspect = self._suspects.pop(key, None)
+        if suspect is None or now - suspect.last >= self._ban_for:
+            suspect = _Suspect()
+        suspect.last = now
+        suspect.counts[suspicion] += 1
+        self._suspects[key] = suspect
+        if len(self._suspects) > self._size:
+            del self._suspects[next(iter(self._suspects))]
+        if self._ban_after and suspicion in _BANNING and not self._is_spared(address):
+            suspect.strikes += 1
+            if suspect.strikes >= self._ban_after and key not in self._banned:
+                self._ban(key, suspect, now)
+
+    def banned(self, address: str) -> float:
+        """Return the seconds that an address is still banned for; 0.0: it is not."""
+        if not self._banned:
+            return 0.0
+        key = rate_key(address)
+        return max(self._banned.get(key, 0.0) - self._clock(), 0.0)
+
+    def stats(self) -> dict[str, object]:
+        """Return the figures: totals, sizes, and the addresses with most failures."""
+        now = self._clock()
+        self._lift(now)
+        worst = nlargest(WORST, self._suspects.items(), key=lambda item: item[1].total)
+        return {
+            "failures": {str(kind): count for kind, count in self.counts.items()},
+            "addresses": len(self._suspects),
+            "bans": self.bans,
+            "banned": len(self._banned),
+            "worst": [
+                {
+                    "address": key,
+                    **{str(kind): count for kind, count in suspect.counts.items() if count},
+                    "banned_for": round(max(self._banned.get(key, now) - now, 0.0), 1),
+                }
+                for key, suspect in worst
+            ],
+        }
+
+    def _ban(self, key: str, suspect: _Suspect, now: float) -> None:
+        self._lift(now)
+        if len(self._banned) >= self._size:
+            del self._banned[next(iter(self._banned))]
+        self._banned[key] = now + self._ban_for
+        self.bans += 1
+        _log.warning(
+            "an address is banned",
+            extra=fields(address=key, failures=suspect.strikes, seconds=self._ban_for, limit_key="ban"),
+        )
+        suspect.strikes = 0
+
+    def _lift(self, now: float) -> None:
+        """Forget the bans that are over; all last equally long, so they are the first ones."""
+        while self._banned:
+            key = next(iter(self._banned))
+            if self._banned[key] > now:
+                return
+            del self._banned[key]
+
+    def _is_spared(self, address: str) -> bool:
+        """Say whether an address is never banned: who it stands for is not known, or it is our own."""
+        return (
+            address == "unknown" or self._trusted.include(address) or (self._spare_loopback and is_loopback(address))
+        )
