@@ -73,6 +73,12 @@ class SmallGate:
         self.failure: Exception | None = None
         self.granting: Callable[[], Awaitable[Grant | None]] | None = None
         self.max_sessions = 1_000_000
+        self.handshakes = 0
+        self.max_handshakes = 1_000_000
+
+    def permits_tls(self, address: str) -> bool:
+        self.handshakes += 1
+        return self.handshakes <= self.max_handshakes
 
     def refuse_early(self, upgrade: Upgrade, address: str) -> Refusal | None:
         if self.failure is not None:

@@ -252,6 +252,21 @@ def test_a_client_that_refuses_the_certificate_is_counted() -> None:
         server.wait_for(lambda: server.reception.ended[Reason.TLS_FAILED] + server.reception.ended[Reason.GONE] == 1)
 
 
+def test_who_begins_too_many_handshakes_is_cut_before_the_next() -> None:
+    server_side, client_side = tls_contexts()
+    gate = SmallGate()
+    gate.max_handshakes = 1
+    with FrontServer(gate, tls=server_side) as server:
+        with server.connect(client_side) as client:
+            client.sendall(request())
+            assert Answer(client).status == 101
+        with server.connect() as client:
+            assert cut(client)
+        assert server.reception.ended[Reason.TLS_RATE] == 1
+        assert server.suspects.counts[Suspicion.RATE] == 1
+        assert server.reception.half_open == 0
+
+
 @pytest.mark.parametrize(
     ("client_auth", "known", "reason"),
     [

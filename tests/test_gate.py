@@ -13,7 +13,7 @@ from valtronics_fast._core.wire import Channel
 from valtronics_fast.auth import Authenticator
 from valtronics_fast.clients import Clients
 from valtronics_fast.errors import AuthError
-from valtronics_fast.gate import RETRY_WHEN_FULL, ServerGate
+from valtronics_fast.gate import RETRY_WHEN_FULL, TLS_FACTOR, ServerGate
 from valtronics_fast.handshake import Policy, Upgrade, negotiate, parse_request
 from valtronics_fast.origins import Origins
 from valtronics_fast.refusals import Reason, Refusal
@@ -145,6 +145,32 @@ def test_a_user_without_room_is_told_so_before_the_upgrade() -> None:
     assert caught.value.reason is Reason.USER_CONNECTIONS
     assert retry_after(caught.value) == RETRY_WHEN_FULL
     gate.open_session(upgrade(), ADDRESS, Grant("bob", 2e9))
+
+
+def test_tls_handshakes_have_a_higher_rate_than_connections() -> None:
+    gate, _ = make_gate(connection_rate="2/h")
+    assert [gate.permits_tls(ADDRESS) for _ in range(2 * TLS_FACTOR + 1)] == [True] * 2 * TLS_FACTOR + [False]
+    assert gate.refuse_early(upgrade(), ADDRESS) is None  # that is another count
+    assert gate.permits_tls("192.0.2.2")
+
+
+def test_without_a_rate_there_is_none_for_tls() -> None:
+    gate, _ = make_gate(connection_rate=0)
+    assert all(gate.permits_tls(ADDRESS) for _ in range(1000))
+
+
+def test_loopback_in_a_demo_may_begin_as_many_handshakes_as_it_likes() -> None:
+    for demo in (True, False):
+        gate, _ = make_gate(demo=demo, connection_rate="1/h")
+        assert all(gate.permits_tls("127.0.0.1") for _ in range(100)) == demo
+
+
+def test_a_trusted_proxy_begins_handshakes_for_many() -> None:
+    config = configuration(limits={"connection_rate": "1/h"}, security={"trusted_proxies": ["192.0.2.0/24"]})
+    _, clients = make_gate()
+    gate = ServerGate(config, clients)
+    assert all(gate.permits_tls(ADDRESS) for _ in range(100))
+    assert not all(gate.permits_tls("198.51.100.1") for _ in range(100))
 
 
 async def test_a_demo_lets_a_dashboard_reconnect_as_often_as_it_likes() -> None:

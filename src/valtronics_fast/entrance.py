@@ -118,6 +118,9 @@ class Entrance(asyncio.BufferedProtocol):
         if self._reception.suspects.banned(self._address):
             self.drop(Reason.BANNED)  # without an answer: that would take a TLS handshake
             return
+        if not self._reception.gate.permits_tls(self._address):
+            self.drop(Reason.TLS_RATE)
+            return
         self._state = _SECURING
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()

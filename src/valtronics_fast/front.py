@@ -56,10 +56,13 @@ _READING, _DECIDING, _CLOSING, _DONE = range(4)
 
 
 class Gate(Protocol):
-    """What the server decides about a handshake that is good in itself. Called in this order, once each.
+    """What the server decides: whether TLS may begin, then about a handshake that is good in itself. In this order.
 
     An exception that is neither a Refusal nor an AuthError is logged and answered 500 "internal error".
     """
+
+    def permits_tls(self, address: str, /) -> bool:
+        """Say whether a TLS handshake may begin; it costs much, and is over before the address can be told anything."""
 
     def refuse_early(self, upgrade: Upgrade, address: str, /) -> Refusal | None:
         """Return why there is no room for this client (the rate of its address, server full), else None."""

@@ -6,8 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from valtronics_fast._core.session import Session
-from valtronics_fast.addresses import AddressLimiter, is_loopback, rate_key
+from valtronics_fast.addresses import AddressLimiter, TrustedProxies, is_loopback, rate_key
 from valtronics_fast.refusals import Reason, Refusal
+from valtronics_fast.units import Rate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -21,6 +22,14 @@ __all__ = ["ServerGate"]
 
 RETRY_WHEN_FULL = 5.0
 """Seconds after which a client that found no room may try again."""
+
+
+TLS_FACTOR = 4
+"""How much more often than it may connect an address may begin a TLS handshake.
+
+Somebody who is a little over the rate should be told so, by HTTP 429, which takes a TLS handshake; somebody who only
+makes handshakes costs 2 ms of CPU each time and is never told anything.
+"""
 
 
 class ServerGate:
@@ -39,7 +48,15 @@ class ServerGate:
         self._clients = clients
         self._connections = config.limits.connections
         self._addresses = AddressLimiter(config.limits.connection_rate, config.limits.addresses)
+        rate = config.limits.connection_rate
+        self._tls = AddressLimiter(Rate(TLS_FACTOR * rate.count, rate.seconds), config.limits.addresses)
+        self._trusted = TrustedProxies(config.security.trusted_proxies)
         self._spare_loopback = config.demo
+
+    def permits_tls(self, address: str, /) -> bool:
+        """Say whether an address may begin a TLS handshake; a trusted proxy may, for it is not known for whom."""
+        spared = self._trusted.include(address) or (self._spare_loopback and is_loopback(address))
+        return spared or not self._tls.take(rate_key(address), time.monotonic())
 
     def refuse_early(self, upgrade: Upgrade, address: str, /) -> Refusal | None:  # noqa: ARG002 - Gate's signature
         """Return why there is no room for a client of this address; None when there is."""

@@ -34,7 +34,7 @@ SWEEP_INTERVAL: Final = 0.25
 # Refused tokens are noted where they are verified.
 _SUSPICIONS: Final[Mapping[Reason, Suspicion]] = {
     **dict.fromkeys((Reason.ORIGIN, Reason.NO_ORIGIN), Suspicion.ORIGIN),
-    Reason.ADDRESS_RATE: Suspicion.RATE,
+    **dict.fromkeys((Reason.ADDRESS_RATE, Reason.TLS_RATE), Suspicion.RATE),
     **dict.fromkeys(
         (
             Reason.MALFORMED,

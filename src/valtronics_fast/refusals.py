@@ -61,6 +61,7 @@ class Reason(Enum):
     PROXY_TIMEOUT = 0, "the PROXY header did not arrive in time"
     TLS_FAILED = 0, "the TLS handshake failed"
     TLS_TIMEOUT = 0, "the TLS handshake was not done in time"
+    TLS_RATE = 0, "too many TLS handshakes from this address"
     CLIENT_CERTIFICATE = 0, "the client's certificate is missing or not valid"
     EVICTED = 0, "too many connections are waiting; the oldest one went"
 
