@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
 import ssl
 import struct
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
+from uvloop.loop import SSLProtocol  # type: ignore[attr-defined]
 
 from certificates import tls_config, trusting, write_authority
 from front_server import PATIENCE, Answer, FrontServer, SmallGate, frame, read_frame, request, tls_contexts
 from valtronics_fast import reception
 from valtronics_fast.entrance import Entrance
+from valtronics_fast.front import Front
 from valtronics_fast.proxy_protocol import SIGNATURE
 from valtronics_fast.refusals import Reason
 from valtronics_fast.suspects import Suspicion
@@ -303,6 +306,8 @@ def test_many_at_once_over_tls_leave_nothing_behind() -> None:
     with FrontServer(tls=server_side) as server:
 
         def ask() -> None:
+            with server.connect() as silent:
+                silent.sendall(b"\x16\x03\x01")
             for path in ("/ws", "/nope"):
                 with server.connect(client_side) as client:
                     client.sendall(request(path))
@@ -314,6 +319,8 @@ def test_many_at_once_over_tls_leave_nothing_behind() -> None:
         for thread in threads:
             thread.join(PATIENCE)
         server.wait_for(lambda: server.reception.half_open == 0 and server.gate.slots == 0)
+        gc.collect()
+        assert [kept for kept in gc.get_objects() if isinstance(kept, Entrance | Front | SSLProtocol)] == []
     assert sorted(statuses) == [101] * 10 + [404] * 10
 
 

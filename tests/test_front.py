@@ -471,7 +471,16 @@ def test_malformed_requests_ban(sent: bytes) -> None:
 
 @pytest.mark.parametrize(
     "sent",
-    [request("/nope"), request(Upgrade=None), request(Origin="https://evil.net"), request(method="POST"), b"GET"],
+    [
+        request("/nope"),
+        request("/" + "x" * 20_000),
+        request(Upgrade=None),
+        request(Origin="https://evil.net"),
+        request(method="POST"),
+        request(Origin="https://evil.net", Sec_WebSocket_Protocol="bearer.a, bearer.b"),
+        b"GET",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+    ],
 )
 def test_what_a_page_can_have_a_browser_do_does_not_ban(sent: bytes) -> None:
     with FrontServer(ban_after=3, origins=("https://app.example.org",)) as server:

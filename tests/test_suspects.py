@@ -61,6 +61,7 @@ def test_bans_are_off(settings: dict[str, Any]) -> None:
     suspects = make(**settings)
     assert fail(suspects, ADDRESS, 100) == 0.0
     assert suspects.counts[BAD] == 100
+    assert figures(suspects)["worst"][0]["authentication"] == 100
 
 
 def test_failures_far_apart_are_forgotten() -> None:

@@ -52,7 +52,7 @@ class SecurityConfig(Section, frozen=True, kw_only=True):
         Duration,
         setting(
             "How long an address is banned, and after how long without a failure the earlier ones are forgotten.",
-            zero="not at all",
+            zero="nobody is banned, and they are not",
         ),
     ] = 600.0
     suspects: Annotated[

@@ -31,21 +31,13 @@ MAX_HALF_OPEN: Final = 1024
 SWEEP_INTERVAL: Final = 0.25
 """Seconds between two looks at the deadlines: a socket is closed that much after its time at most."""
 
-# Refused tokens are noted where they are verified.
+# A request that is too large is none: a page can have a browser ask for a path of any length. Refused tokens are noted
+# where they are verified.
 _SUSPICIONS: Final[Mapping[Reason, Suspicion]] = {
     **dict.fromkeys((Reason.ORIGIN, Reason.NO_ORIGIN), Suspicion.ORIGIN),
     **dict.fromkeys((Reason.ADDRESS_RATE, Reason.TLS_RATE), Suspicion.RATE),
     **dict.fromkeys(
-        (
-            Reason.MALFORMED,
-            Reason.BAD_TARGET,
-            Reason.BAD_HOST,
-            Reason.TWO_ORIGINS,
-            Reason.BAD_KEY,
-            Reason.TOKEN_CONFLICT,
-            Reason.HEAD_TOO_LARGE,
-        ),
-        Suspicion.VIOLATION,
+        (Reason.MALFORMED, Reason.BAD_TARGET, Reason.BAD_HOST, Reason.TWO_ORIGINS, Reason.BAD_KEY), Suspicion.VIOLATION
     ),
 }
 

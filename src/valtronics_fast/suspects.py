@@ -49,16 +49,13 @@ _BANNING: Final = frozenset({Suspicion.AUTHENTICATION, Suspicion.VIOLATION})
 class _Suspect:
     """What is known of one address."""
 
-    __slots__ = ("counts", "last", "strikes")
+    __slots__ = ("counts", "last", "strikes", "total")
 
     def __init__(self) -> None:
         self.counts = dict.fromkeys(Suspicion, 0)
+        self.total = 0
         self.strikes = 0  # failures that count for a ban, since the last one
         self.last = 0.0
-
-    @property
-    def total(self) -> int:
-        return sum(self.counts.values())
 
 
 class Suspects:
@@ -97,10 +94,11 @@ class Suspects:
         self.counts[suspicion] += 1
         key, now = rate_key(address), self._clock()
         suspect = self._suspects.pop(key, None)
-        if suspect is None or now - suspect.last >= self._ban_for:
+        if suspect is None or (self._ban_for and now - suspect.last >= self._ban_for):
             suspect = _Suspect()
         suspect.last = now
         suspect.counts[suspicion] += 1
+        suspect.total += 1
         self._suspects[key] = suspect
         if len(self._suspects) > self._size:
             del self._suspects[next(iter(self._suspects))]
