@@ -79,7 +79,7 @@ class LimitsConfig(Section, frozen=True, kw_only=True):
     addresses: Annotated[
         int,
         msgspec.Meta(ge=1, le=MAX_COUNT),
-        setting("Most recent client addresses whose new connections are counted.", unit="addresses"),
+        setting("Most recent client addresses whose new connections and TLS handshakes are counted.", unit="addresses"),
     ] = 100_000
 
 
