@@ -125,7 +125,7 @@ class FrontServer:
     ) -> None:
         self.gate = gate or SmallGate()
         self.timeout = timeout
-        self.policy = Policy(Origins(origins), query_token, require_origin)
+        self.policy = Policy(Origins(origins), query_token=query_token, require_origin=require_origin)
         self.trusted = TrustedProxies(trusted)
         self.suspects = Suspects(SecurityConfig(ban_after=ban_after, trusted_proxies=trusted))
         self.tls = tls
