@@ -78,9 +78,12 @@ cdef class Connection(Outbox):
         readonly uint64_t bytes_in
         readonly uint64_t dropped
 
+    cpdef intercept(self, object data)
+    cpdef settle_violation(self)
     cdef bint take(self, double now) except -1
     cdef NoResult drop(self, double now) except NoResult.EXC
     cdef NoResult close(self, int code) except NoResult.EXC
+    cdef NoResult end(self, int code, bytes frame, double now) except NoResult.EXC
     cdef bint is_too_slow(self, double now) noexcept
     cdef NoResult arm(self) except NoResult.EXC
     cdef NoResult receive(self, WSFrame frame, double now) except NoResult.EXC

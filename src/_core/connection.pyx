@@ -23,6 +23,7 @@ cdef enum:
     DROP_WINDOW = 10                # seconds
     TOLD_EVERY = 1                  # seconds between two rate_limited errors
 
+cdef object BUSY = lambda: 1        # stands for a transport that holds bytes: picows writes to it through _tr_write
 cdef double BLOCKED_CHECK = 0.5     # seconds between two looks at a blocked connection, at least
 
 
@@ -62,6 +63,8 @@ cdef class Connection(Outbox):
     cpdef on_ws_connected(self, WSTransport transport):
         cdef double now = monotonic_seconds()
         self.open_outbox(transport)
+        transport._tr_write = self.intercept
+        transport._tr_get_write_buffer_size = BUSY
         self.slot = self.hub.attach(self)
         self.number = self.hub.attached
         self.state = STATE_OPEN
@@ -75,8 +78,6 @@ cdef class Connection(Outbox):
         cdef double now
         # picows goes on to deliver what is in its buffer after a close or an abort.
         if self.state != STATE_OPEN and self.state != STATE_CLOSING:
-            return
-        if transport.is_close_frame_sent:           # picows has found a violation itself and is about to hang up
             return
         now = monotonic_seconds()
         self.received_at = now
@@ -182,22 +183,37 @@ cdef class Connection(Outbox):
         return self.on_text(message, PyBytes_GET_SIZE(message), now)
 
     cdef NoResult receive_close(self, double now) except NoResult.EXC:
-        """Answer the peer's CLOSE with its own code and hang up (RFC 6455, 5.5.1 and 7.1.1)."""
+        """Answer the peer's CLOSE and hang up: nothing more will come (RFC 6455, 5.5.1, 7.1.1 and 7.1.7)."""
         cdef int code = close_code_of(self.assembler.message, self.assembler.message_size)
         if code < 0:
-            return self.close(-code)
-        self.closed_by_peer = True
-        self.close_code = code
-        if self.queue.blocked:
-            self.discard()
-        self.send(close_frame(CloseCode.CLOSE_NORMAL if code == CloseCode.CLOSE_NO_STATUS else code, ""))
-        self.queue.shut = True
-        self.recount()
-        self.state = STATE_CLOSING
-        self.close_deadline = now + self.limits.close_timeout
+            self.close(-code)
+        else:
+            self.closed_by_peer = True
+            self.end(code, close_frame(CloseCode.CLOSE_NORMAL if code == CloseCode.CLOSE_NO_STATUS else code, ""), now)
         self.flush()
         self.transport.underlying_transport.close()
-        return self.arm()
+        return NoResult.OK
+
+    # Violations that picows finds. It looks at the next frame before it delivers one, and its CLOSE would overtake the
+    # answer to the frame before the violation: so the CLOSE is ours to send, at the end of the turn.
+
+    cpdef intercept(self, object data):
+        """Take from picows what it would write: the CLOSE of a violation.
+
+        Nothing more is read until that is settled, for its parser might go on behind the violation.
+        """
+        if not self.transport.underlying_transport.is_closing():
+            self.transport.underlying_transport.pause_reading()
+        self.turn._schedule(self.settle_violation)
+
+    cpdef settle_violation(self):
+        """Close the connection: what came before the violation has been handled. picows hangs up 10 ms after it."""
+        if self.transport is None:
+            return
+        self.close(self.transport.close_handshake.sent.code)
+        self.flush()
+        if not self.transport.underlying_transport.is_closing():
+            self.transport.underlying_transport.resume_reading()    # an end with unread bytes would be a reset
 
     # Closing and timers.
 
@@ -206,18 +222,22 @@ cdef class Connection(Outbox):
 
         The socket is closed when the peer answers, and cut when it has not after `close_timeout`.
         """
-        if self.state != STATE_OPEN:
-            return NoResult.OK
+        if self.state == STATE_OPEN:
+            self.end(code, close_frame(code, _CLOSE_REASONS[code]), monotonic_seconds())
+        return NoResult.OK
+
+    cdef NoResult end(self, int code, bytes frame, double now) except NoResult.EXC:
+        """Send a CLOSE frame, and nothing after it."""
         self.close_code = code
         if self.queue.blocked:
             self.discard()
         self.urgent_limit = 0xFFFFFFFF      # whatever waits in the transport, the CLOSE goes behind it
-        self.send(close_frame(code, _CLOSE_REASONS[code]))
+        self.send(frame)
         self.queue.shut = True
         self.queue.overflowed = False
         self.recount()
         self.state = STATE_CLOSING
-        self.close_deadline = monotonic_seconds() + self.limits.close_timeout
+        self.close_deadline = now + self.limits.close_timeout
         return self.arm()
 
     cdef NoResult on_overflow(self) except NoResult.EXC:
@@ -265,12 +285,6 @@ cdef class Connection(Outbox):
             if now >= self.close_deadline:
                 self.transport.underlying_transport.abort()
                 return NoResult.OK
-        elif self.state == STATE_OPEN and self.transport.is_close_frame_sent:
-            # picows has found a violation and hangs up when all is written, which a peer that does not read never
-            # lets happen.
-            self.state = STATE_CLOSING
-            self.close_code = self.transport.close_handshake.sent.code
-            self.close_deadline = now + self.limits.close_timeout / 2
         elif self.state == STATE_OPEN:
             self.on_due(now)
             if self.state != STATE_OPEN:

@@ -101,7 +101,7 @@ cdef class Turn:
                 outbox = <Outbox>outboxes[i + 1]
                 vfast_prefetch(outbox.queue.entries + outbox.queue.head)
                 vfast_prefetch(&outbox.transport._socket)
-                vfast_prefetch(&outbox.transport.is_close_frame_sent)
+                vfast_prefetch(&outbox.transport.is_secure)
             outbox = <Outbox>outboxes[i]
             if delayed:
                 vfast_invariant(outbox.queue.delayed)
@@ -158,7 +158,7 @@ cdef class Outbox(WSListener):
         A peer that makes the server answer and does not read the answers is a slow consumer like any other.
         """
         cdef Py_ssize_t size = PyBytes_GET_SIZE(frame)
-        if self.transport is None or self.queue.shut or self.transport.is_close_frame_sent:
+        if self.transport is None or self.queue.shut:
             return NoResult.OK
         if not PyBytes_AS_STRING(frame)[0] & CONTROL:
             self.queue.messages_out += 1
@@ -250,8 +250,7 @@ cdef class Outbox(WSListener):
         cdef Py_ssize_t sent, offset, offered = 0
         cdef bytes frame
         cdef bint first = True
-        # Nothing may follow a CLOSE (RFC 6455, 5.5.1), such as picows sends for violations that it finds itself.
-        if self.transport is None or self.transport.is_close_frame_sent:
+        if self.transport is None:
             self.discard()
             queue.shut = True
             return NoResult.OK

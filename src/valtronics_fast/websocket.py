@@ -90,7 +90,7 @@ class PendingWebSocket:
     def _feed(self, data: bytes) -> None:
         """Give bytes to picows as the transport would; not any more when they made it close."""
         remaining = memoryview(data)
-        while remaining and not self._transport.is_closing():
+        while remaining and not self._transport.is_closing() and not self._protocol.transport.is_close_frame_sent:
             with self._protocol.get_buffer(-1) as room:  # released before picows moves the memory behind it
                 size = min(len(room), len(remaining))
                 room[:size] = remaining[:size]

@@ -161,6 +161,32 @@ async def test_violations_of_the_framing(data: bytes) -> None:
         await expect_pong(other)
 
 
+BEHIND_IT = {
+    "not masked": (frame(TEXT, PING_COMMAND, mask=None), 1002),
+    "reserved opcode": (frame(3), 1002),
+    "reserved bit": (frame(TEXT, PING_COMMAND, reserved=4), 1002),
+    "long ping": (frame(PING, b"x" * 126), 1002),
+    "too big": (b"\x81\xff" + struct.pack("!Q", 1 << 40) + b"\0\0\0\0", 1009),
+    "code 1": (frame(CLOSE, b"\0\1"), 1002),
+    "half a code": (frame(CLOSE, b"\3"), 1002),
+}
+
+
+@pytest.mark.parametrize(("data", "code"), BEHIND_IT.values(), ids=BEHIND_IT)
+async def test_what_came_before_a_violation_is_served(data: bytes, code: int) -> None:
+    """Also in the same segment, where picows looks ahead; what comes behind it is not."""
+    async with Server(frame_size=1 << 20) as server:
+        for before in (1, 2, 3):
+            client = await server.connect()
+            command = frame(TEXT, PING_COMMAND)
+            await client.write(command * before + frame(PING, b"p") + data + command)
+            for _ in range(before):
+                await expect_pong(client)
+            assert await client.receive() == Frame(PONG, b"p")
+            assert (await client.closing())[:2] == ([], code)
+            assert await client.rest() == []
+
+
 @pytest.mark.parametrize(
     "frames",
     [

@@ -87,6 +87,27 @@ async def test_a_close_reason_must_be_utf8() -> None:
         assert await gone(server, client) == 1007
 
 
+@pytest.mark.parametrize("payload", [b"\x03", close_payload(1006), close_payload(1000, b"\xff"), close_payload(999)])
+async def test_a_bad_close_ends_the_connection_at_once(payload: bytes) -> None:
+    """It is the last that the peer sends: there is no other to wait for, and no timer is needed."""
+    async with Server(clock=False) as server:
+        client = await server.connect()
+        await client.send(CLOSE, payload)
+        assert await client.close_code() in {1002, 1007}
+        assert await client.rest() == []
+        await gone(server, client)
+
+
+async def test_two_closes_in_one_segment() -> None:
+    """picows finds the second one to be a violation before it delivers the first one."""
+    async with Server(clock=False) as server:
+        for codes in [(1000, 1000), (3000, 1001), (1000, 0)]:
+            client = await server.connect()
+            await client.write(b"".join(frame(CLOSE, close_payload(code)) for code in codes))
+            assert await client.rest() == [Frame(CLOSE, close_payload(codes[0]))]
+            assert await gone(server, client) == codes[0]
+
+
 async def test_what_comes_behind_a_close_is_ignored() -> None:
     async with Server() as server:
         client = await server.login()
