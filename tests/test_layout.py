@@ -47,6 +47,7 @@ LAYERS = {
         "bitset", "commands", "fanout", "frequency", "index", "outbox", "publication", "scope", "throttle", "types",
         "wire",
     },
+    "echo": {"connection", "encode", "types", "wire"},
     "connection": {"bucket", "clock", "encode", "formats", "frames", "hub", "outbox", "queue", "types", "wire"},
     "client": {"clock", "connection", "encode", "formats", "hub", "scope", "types", "wire"},
     "catchup": {"hub", "index", "latest", "outbox", "publication", "subscriptions", "throttle", "types", "wire"},

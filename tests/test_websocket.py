@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,10 @@ from picows import WSFrame, WSMsgType, WSTransport
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from conformance.peer import connect as connect_by_hand
+from core.wire_client import frame as wire_frame
 from front_server import KEY, Answer, Echo, FrontServer, SmallGate, frame, read_frame, request, tls_contexts
+from valtronics_fast.testing.echo import EchoServer
 
 if TYPE_CHECKING:
     import ssl
@@ -143,3 +147,24 @@ def test_a_listener_that_fails_is_logged_with_a_limit(caplog: pytest.LogCaptureF
     assert 1 <= len(records) <= 30
     assert records[0].exc_info is not None
     assert "New connection" not in caplog.text
+
+
+async def test_nothing_behind_a_violation_right_behind_the_request() -> None:
+    """It is fed to picows in pieces, and picows' parser would go on behind a bad CLOSE with the next one."""
+    async with EchoServer() as server:
+        client = await connect_by_hand(server.port, then=wire_frame(8, b"\0\1") + wire_frame(1, b"x" * 100) * 40)
+        assert [received.payload[:2] for received in await client.rest()] == [b"\x03\xea"]
+        client.close()
+
+
+async def test_a_frame_over_its_bound_in_pieces() -> None:
+    """picows would go on behind its header, and deliver it and what follows."""
+    async with EchoServer(frame_size=1000) as server:
+        data = wire_frame(1, b"before") + wire_frame(2, b"x" * 1001) + wire_frame(1, b"behind")
+        for cut in range(1, len(data), 97):
+            client = await connect_by_hand(server.port)
+            await client.write(data[:cut])
+            await asyncio.sleep(0.002)
+            await client.write(data[cut:])
+            assert [received.payload[:2] for received in await client.rest()] == [b"be", b"\x03\xf1"]
+            client.close()

@@ -1,0 +1,6 @@
+from typing import final
+
+from valtronics_fast._core.connection import Connection
+
+@final
+class Echo(Connection): ...
