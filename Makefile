@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard src/_core/*)
 
-.PHONY: build demo test sanitize lint types bench docs clean
+.PHONY: build demo test sanitize guards fuzz lint types bench docs clean
 .DEFAULT_GOAL := build
 
 $(BIN)/python:
@@ -50,6 +50,44 @@ sanitize: .venv-sanitize/.built  ## the core's tests, and those that need no oth
 	$(SANITIZE_ENVIRONMENT) $(SANITIZE_BIN)/python -m pytest --capture=sys tests/core tests/integration \
 		--ignore-glob='*mqtt*' --ignore-glob='*javascript*'
 
+# The core with guards that can be switched off, beside the normal build.
+.venv-guards/.built: $(SOURCES)
+	$(PYTHON) -m venv .venv-guards
+	.venv-guards/bin/python -m pip install --quiet --upgrade pip
+	.venv-guards/bin/python -m pip install --quiet -C build-dir=build/guards -C cmake.build-type=Debug -C install.strip=false \
+		-C cmake.define.VFAST_TEST_HOOKS=ON --editable '.[test]'
+	@touch $@
+
+guards: .venv-guards/.built  ## without each of the core's guards in turn: its test must fail
+	.venv-guards/bin/python -m pytest -q tests/guards
+
+# The core for libFuzzer, with Clang and its sanitizers. libFuzzer comes first, or AddressSanitizer would take its place.
+FUZZ_SECONDS ?= 300
+FUZZ_TARGETS ?= frames commands session mapping inbound
+FUZZ_OPTIONS = -max_total_time=$(FUZZ_SECONDS) -max_len=2048 -timeout=120 -rss_limit_mb=3000 -dict=tests/fuzz/words.dict \
+	-print_final_stats=1 -verbosity=0
+CLANG ?= clang
+clang_library = $(shell $(CLANG) -print-file-name=libclang_rt.$(1)-$(shell uname -m).$(2))
+FUZZ_ENVIRONMENT = PYTHONMALLOC=malloc LD_PRELOAD="$(abspath build/fuzz/libfuzzer.so) $(call clang_library,asan,so)" \
+	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:verify_asan_link_order=0 UBSAN_OPTIONS=print_stacktrace=1
+
+.venv-fuzz/.built: $(SOURCES)
+	@tests/install-packages.sh clang
+	$(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python -m pip install --quiet --upgrade pip
+	CC=$(CLANG) .venv-fuzz/bin/python -m pip install --quiet -C build-dir=build/fuzz/core -C cmake.build-type=Debug \
+		-C install.strip=false -C cmake.define.VFAST_FUZZ=ON -C cmake.define.VFAST_INVARIANTS=ON --editable '.[test]'
+	$(CLANG) -shared -o build/fuzz/libfuzzer.so -Wl,--whole-archive $(call clang_library,fuzzer_no_main,a) \
+		-Wl,--no-whole-archive -lstdc++ -lm -lpthread
+	@touch $@
+
+fuzz: .venv-fuzz/.built $(FUZZ_TARGETS:%=fuzz-%)  ## each target for FUZZ_SECONDS, from the corpus on
+
+fuzz-%: .venv-fuzz/.built
+	@mkdir -p build/fuzz/corpus/$*
+	$(FUZZ_ENVIRONMENT) .venv-fuzz/bin/python tests/fuzz/driver.py $* $(FUZZ_OPTIONS) \
+		-artifact_prefix=tests/fuzz/corpus/$*/crash- build/fuzz/corpus/$* tests/fuzz/corpus/$*
+
 lint: $(VENV)/.tools  ## ruff and cython-lint
 	$(BIN)/ruff check src tests bench
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint src/_core  # it calls pycodestyle
@@ -67,4 +105,4 @@ docs: build  ## write the generated pages anew
 	$(BIN)/python -m valtronics_fast.config > docs/configuration.md
 
 clean:  ## remove what was built
-	rm -rf $(VENV) .venv-sanitize build dist
+	rm -rf $(VENV) .venv-sanitize .venv-guards .venv-fuzz build dist

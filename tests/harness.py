@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,8 @@ Message = dict[str, Any]
 SECRET = "Zk3q-9vX2mLr7TbWc5Yh8NdGf4JpSs6KuAe1RxQi0Ov_PzBn"
 """48 bytes, with which the tokens of the tests are signed."""
 
-TIMEOUT = 30.0
-"""Seconds after which a test fails that waits for something; far more than anything takes."""
+TIMEOUT = float(os.environ.get("VFAST_TEST_TIMEOUT", "30"))
+"""Seconds after which a test fails that waits for something; far more than anything takes (not in tests/guards)."""
 
 UPGRADE = {
     "Upgrade": "websocket",

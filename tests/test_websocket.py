@@ -168,3 +168,12 @@ async def test_a_frame_over_its_bound_in_pieces() -> None:
             await client.write(data[cut:])
             assert [received.payload[:2] for received in await client.rest()] == [b"be", b"\x03\xf1"]
             client.close()
+
+
+async def test_nothing_behind_a_violation_in_the_next_piece_of_a_segment() -> None:
+    """The transport reads several times in a turn, each time as much as picows' buffer has room for."""
+    async with EchoServer() as server:
+        client = await connect_by_hand(server.port)
+        await client.write(wire_frame(8, b"\0\1") + wire_frame(1, b"x" * 100) * 100)
+        assert [received.payload[:2] for received in await client.rest()] == [b"\x03\xea"]
+        client.close()

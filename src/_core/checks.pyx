@@ -21,7 +21,7 @@ from .posting cimport Posting
 from .queue cimport ANSWER, OutQueue, frame_at
 from .session cimport Session
 from .subscriptions cimport ChannelTable, Coverage, Subscription, SubscriptionTable
-from .types cimport VFAST_INVARIANTS, slot_t
+from .types cimport VFAST_INVARIANTS, VFAST_TEST_HOOKS, slot_t
 from .wheel cimport SPOKES, TimerWheel
 from .wire cimport CHANNEL_COUNT, Channel
 
@@ -29,6 +29,7 @@ from collections import Counter as _Counter
 
 # Whether this build aborts where an invariant is broken.
 INVARIANTS = bool(VFAST_INVARIANTS)
+TEST_HOOKS = bool(VFAST_TEST_HOOKS)
 
 
 cdef object require(bint condition, str text):

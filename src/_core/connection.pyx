@@ -13,7 +13,7 @@ from .frames cimport Utf8State, Verdict, assemble, assembler_free, close_code_of
 from .hub cimport Hub
 from .outbox cimport Outbox
 from .queue cimport MAX_BYTES
-from .types cimport NoResult
+from .types cimport NoResult, vfast_guard
 from .wire cimport CloseCode, Opcode
 
 from .wire import CLOSE_REASONS as _CLOSE_REASONS
@@ -77,7 +77,7 @@ cdef class Connection(Outbox):
     cpdef on_ws_frame(self, WSTransport transport, WSFrame frame):
         cdef double now
         # picows goes on to deliver what is in its buffer after a close or an abort.
-        if self.state != STATE_OPEN and self.state != STATE_CLOSING:
+        if vfast_guard(b"connection.ended", self.state != STATE_OPEN and self.state != STATE_CLOSING):
             return
         now = monotonic_seconds()
         self.received_at = now
@@ -113,10 +113,11 @@ cdef class Connection(Outbox):
 
     cdef bint take(self, double now) except -1:
         """Take a token for one message; without one it counts as dropped."""
-        if bucket_take(&self.bucket, self.limits.messages_per_second, self.limits.messages_per_second, now):
-            return True
-        self.drop(now)
-        return False
+        cdef double rate = self.limits.messages_per_second
+        if vfast_guard(b"connection.rate", not bucket_take(&self.bucket, rate, rate, now)):
+            self.drop(now)
+            return False
+        return True
 
     cdef NoResult drop(self, double now) except NoResult.EXC:
         """Count a dropped message; tell the peer once in a while; end a connection that does not stop."""
@@ -125,9 +126,9 @@ cdef class Connection(Outbox):
             self.drops = 0
             self.drops_since = now
         self.drops += 1
-        if self.drops >= MAX_DROPS:
+        if vfast_guard(b"connection.drops", self.drops >= MAX_DROPS):
             return self.close(CloseCode.CLOSE_RATE_LIMITED)
-        if now - self.told_at >= TOLD_EVERY:
+        if not vfast_guard(b"connection.told", now - self.told_at < TOLD_EVERY):
             self.told_at = now
             self.on_rate_limited(bucket_wait(&self.bucket, self.limits.messages_per_second))
         return NoResult.OK
@@ -139,7 +140,7 @@ cdef class Connection(Outbox):
         self.assembler.max_fragments = self.limits.fragments
         verdict = assemble(&self.assembler, frame.msg_type, frame.fin, frame.rsv1, frame.rsv2 or frame.rsv3,
                            frame.payload_ptr, frame.payload_size)
-        if self.state == STATE_CLOSING:
+        if vfast_guard(b"connection.closing", self.state == STATE_CLOSING):
             if verdict == Verdict.FRAME_CLOSE:
                 self.transport.underlying_transport.close()
             return NoResult.OK
@@ -156,12 +157,14 @@ cdef class Connection(Outbox):
                 assembler_free(&self.assembler)
         elif verdict == Verdict.FRAME_MORE:
             # It can't be left out of its message, which the assembler bounds: it just costs.
-            self.take(now)
+            if vfast_guard(b"connection.fragments", True):
+                self.take(now)
         elif verdict == Verdict.FRAME_PING:
-            if self.take(now):
+            if not vfast_guard(b"connection.pings", True) or self.take(now):
                 self.send(frame_of(Opcode.OP_PONG, PyBytes_FromStringAndSize(frame.payload_ptr, frame.payload_size)))
         elif verdict == Verdict.FRAME_PONG:
-            self.take(now)
+            if vfast_guard(b"connection.pongs", True):
+                self.take(now)
         elif verdict == Verdict.FRAME_CLOSE:
             self.receive_close(now)
         else:
@@ -202,7 +205,7 @@ cdef class Connection(Outbox):
 
         Nothing more is read until that is settled, for its parser might go on behind the violation.
         """
-        if not self.transport.underlying_transport.is_closing():
+        if vfast_guard(b"connection.pause", not self.transport.underlying_transport.is_closing()):
             self.transport.underlying_transport.pause_reading()
         self.turn._schedule(self.settle_violation)
 
@@ -229,7 +232,7 @@ cdef class Connection(Outbox):
     cdef NoResult end(self, int code, bytes frame, double now) except NoResult.EXC:
         """Send a CLOSE frame, and nothing after it."""
         self.close_code = code
-        if self.queue.blocked:
+        if vfast_guard(b"connection.backlog-at-close", self.queue.blocked):
             self.discard()
         self.urgent_limit = 0xFFFFFFFF      # whatever waits in the transport, the CLOSE goes behind it
         self.send(frame)
@@ -282,16 +285,17 @@ cdef class Connection(Outbox):
     cdef NoResult on_timer(self, double now) except NoResult.EXC:
         """Do what is due. Traffic does not move the timer: it may fire early, and is then set anew."""
         if self.state == STATE_CLOSING:
-            if now >= self.close_deadline:
+            if vfast_guard(b"connection.close-timeout", now >= self.close_deadline):
                 self.transport.underlying_transport.abort()
                 return NoResult.OK
         elif self.state == STATE_OPEN:
             self.on_due(now)
             if self.state != STATE_OPEN:
                 return NoResult.OK
-            if self.is_too_slow(now):
+            if vfast_guard(b"connection.slow", self.is_too_slow(now)):
                 return self.close(CloseCode.CLOSE_SLOW_CONSUMER)
-            if self.awaits_pong and self.limits.ping_timeout and now >= self.awaited_at + self.limits.ping_timeout:
+            if vfast_guard(b"connection.ping-timeout", self.awaits_pong and self.limits.ping_timeout and (
+                    now >= self.awaited_at + self.limits.ping_timeout)):
                 return self.close(CloseCode.CLOSE_PING_TIMEOUT)
             if self.limits.ping_interval and (
                     now >= max(self.received_at, self.pinged_at) + self.limits.ping_interval):

@@ -9,7 +9,7 @@ from libc.string cimport memset
 from .bitset cimport SlotCursor, SlotSet, slotset_next, slotset_start
 from .outbox cimport Outbox, Turn
 from .queue cimport MAX_BYTES, OutQueue, queue_push
-from .types cimport NoResult, slot_t, vfast_invariant, vfast_prefetch
+from .types cimport NoResult, slot_t, vfast_guard, vfast_invariant, vfast_prefetch
 from .wheel cimport TimerWheel
 
 from .wire import CHANNEL_NAMES as _CHANNEL_NAMES
@@ -135,7 +135,7 @@ cdef class Fanout:
             reached += count
             for i in range(count):
                 queue = run[i]
-                if queue.shut or queue.overflowed:
+                if vfast_guard(b"queue.shut", queue.shut or queue.overflowed):
                     continue
                 if queue.withheld & bit:
                     queue.kept_back += 1
@@ -148,14 +148,14 @@ cdef class Fanout:
                     # Much in one turn is no sign of a slow reader: the kernel is asked first.
                     if not queue.blocked:
                         (<Outbox>queue.owner).flush()
-                    if queue.bytes > queue.limit:
+                    if vfast_guard(b"queue.limit", queue.bytes > queue.limit):
                         queue.overflowed = True
                         (<Outbox>queue.owner).mark()
-                    elif queue.bytes > queue.mark:
+                    elif vfast_guard(b"queue.mark", queue.bytes > queue.mark):
                         (<Outbox>queue.owner).on_behind()
                 if queue.blocked:
                     (<Outbox>queue.owner).recount()
-                    if self.turn.backlog > self.max_backlog:
+                    if vfast_guard(b"queue.all", self.turn.backlog > self.max_backlog):
                         self.relieve()
                     continue
                 self.turn.add_data(queue)

@@ -6,7 +6,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from .buffer cimport buffer_append, buffer_free
-from .types cimport vfast_invariant
+from .types cimport vfast_guard, vfast_invariant
 from .wire cimport CloseCode, Opcode
 
 
@@ -67,12 +67,12 @@ cdef int close_code_of(const char *payload, Py_ssize_t size) noexcept:
     cdef Utf8State state = Utf8State(0, 0, 0)
     if size == 0:
         return CloseCode.CLOSE_NO_STATUS
-    if size == 1:
+    if vfast_guard(b"close.half-a-code", size == 1):
         return -CloseCode.CLOSE_PROTOCOL_VIOLATION
     code = (<uint8_t>payload[0] << 8) | <uint8_t>payload[1]
-    if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
+    if vfast_guard(b"close.code", not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999)):
         return -CloseCode.CLOSE_PROTOCOL_VIOLATION
-    if not utf8_feed(&state, payload + 2, size - 2) or state.pending:
+    if vfast_guard(b"close.utf8", not utf8_feed(&state, payload + 2, size - 2) or state.pending):
         return -CloseCode.CLOSE_INVALID_UTF8
     return code
 
@@ -94,19 +94,22 @@ cdef int assemble(Assembler *self, uint8_t opcode, bint fin, bint rsv1, bint res
     caller gives its memory back with assembler_free() once it has read it.
     """
     cdef bint first = opcode != Opcode.OP_CONTINUATION
-    if reserved or (rsv1 and not (self.inflates and (opcode == Opcode.OP_TEXT or opcode == Opcode.OP_BINARY))):
+    cdef bint unexpected = rsv1 and not (self.inflates and (opcode == Opcode.OP_TEXT or opcode == Opcode.OP_BINARY))
+    if vfast_guard(b"frames.reserved", reserved or unexpected):
         return -CloseCode.CLOSE_PROTOCOL_VIOLATION      # nothing that uses it is negotiated
     self.message = payload
     self.message_size = size
     if opcode == Opcode.OP_PING or opcode == Opcode.OP_PONG or opcode == Opcode.OP_CLOSE:
-        if not fin or size > 125:
+        if vfast_guard(b"frames.control", not fin or size > 125):
             return -CloseCode.CLOSE_PROTOCOL_VIOLATION
         if opcode == Opcode.OP_PING:
             return Verdict.FRAME_PING
         return Verdict.FRAME_PONG if opcode == Opcode.OP_PONG else Verdict.FRAME_CLOSE
-    if opcode > Opcode.OP_BINARY or first != (self.opcode == 0):
+    if vfast_guard(b"frames.opcode", opcode > Opcode.OP_BINARY):
         return -CloseCode.CLOSE_PROTOCOL_VIOLATION
-    if self.max_size and self.data.size + size > self.max_size:
+    if vfast_guard(b"frames.sequence", first != (self.opcode == 0)):
+        return -CloseCode.CLOSE_PROTOCOL_VIOLATION
+    if vfast_guard(b"frames.size", self.max_size and self.data.size + size > self.max_size):
         return -CloseCode.CLOSE_TOO_BIG
     if first:
         vfast_invariant(self.fragments == 0)
@@ -115,11 +118,13 @@ cdef int assemble(Assembler *self, uint8_t opcode, bint fin, bint rsv1, bint res
         self.opcode = opcode
         self.compressed = rsv1
     self.fragments += 1
-    if self.max_fragments and self.fragments > self.max_fragments:
+    if vfast_guard(b"frames.fragments", self.max_fragments and self.fragments > self.max_fragments):
         return -CloseCode.CLOSE_TOO_BIG
     opcode = self.opcode
     if opcode == Opcode.OP_TEXT and not self.compressed:
-        if not utf8_feed(&self.utf8, payload, size) or (fin and self.utf8.pending):
+        if vfast_guard(b"frames.utf8", not utf8_feed(&self.utf8, payload, size)):
+            return -CloseCode.CLOSE_INVALID_UTF8
+        if vfast_guard(b"frames.utf8-end", fin and self.utf8.pending):
             return -CloseCode.CLOSE_INVALID_UTF8
     if first and fin:
         self.opcode = 0

@@ -13,7 +13,7 @@ from picows.picows cimport MemoryBuffer, WSListener, WSTransport
 from .publication cimport MetricMask
 from .queue cimport ANSWER, MAX_BYTES, OutQueue, frame_at, queue_advance, queue_clear, queue_push
 from .run cimport MAX_VECTORS, Run
-from .types cimport NoResult, vfast_invariant, vfast_prefetch
+from .types cimport NoResult, vfast_guard, vfast_invariant, vfast_prefetch
 
 from types import SimpleNamespace as _SimpleNamespace
 
@@ -158,7 +158,7 @@ cdef class Outbox(WSListener):
         A peer that makes the server answer and does not read the answers is a slow consumer like any other.
         """
         cdef Py_ssize_t size = PyBytes_GET_SIZE(frame)
-        if self.transport is None or self.queue.shut:
+        if self.transport is None or vfast_guard(b"outbox.shut", self.queue.shut):
             return NoResult.OK
         if not PyBytes_AS_STRING(frame)[0] & CONTROL:
             self.queue.messages_out += 1
@@ -170,7 +170,7 @@ cdef class Outbox(WSListener):
             size = PyBytes_GET_SIZE(frame)
         self.urgent_bytes += size
         self.recount()
-        if self.urgent_bytes > self.urgent_limit:
+        if vfast_guard(b"outbox.answers", self.urgent_bytes > self.urgent_limit):
             self.queue.overflowed = True
             return self.mark()
         self.queue.bytes_out += size
@@ -185,7 +185,7 @@ cdef class Outbox(WSListener):
         queue_push(&self.queue, <PyObject *>frame, PyBytes_GET_SIZE(frame), 0)
         if self.queue.blocked:
             self.recount()
-        if self.queue.bytes > self.queue.limit:
+        if vfast_guard(b"outbox.limit", self.queue.bytes > self.queue.limit):
             self.queue.overflowed = True
         elif self.queue.blocked:
             return NoResult.OK
@@ -254,7 +254,7 @@ cdef class Outbox(WSListener):
             self.discard()
             queue.shut = True
             return NoResult.OK
-        if queue.overflowed and not queue.shut:
+        if vfast_guard(b"outbox.overflow", queue.overflowed and not queue.shut):
             return self.on_overflow()
         if queue.batches and not queue.blocked and queue.tail - queue.head > 1:
             self.turn.run.gather(queue)
@@ -278,7 +278,7 @@ cdef class Outbox(WSListener):
                 queue_advance(queue, PyBytes_GET_SIZE(frame))
                 self.held_bytes = PyBytes_GET_SIZE(frame) - offset
                 self._write(frame[offset:] if offset else frame)
-                if self.transport.underlying_transport.is_closing():
+                if vfast_guard(b"outbox.gap", self.transport.underlying_transport.is_closing()):
                     # It has failed on the rest of a frame (and said so, or is about to): nothing may follow the gap.
                     self.discard()
                     queue.shut = True
@@ -312,7 +312,7 @@ cdef class Outbox(WSListener):
                 kept += 1
         queue.tail = kept
         queue.answers = 0
-        if queue.shut:
+        if vfast_guard(b"outbox.passed", queue.shut):
             self.discard()
         return NoResult.OK
 

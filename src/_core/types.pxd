@@ -37,3 +37,23 @@ cdef extern from *:
     """
     bint VFAST_INVARIANTS           # 0 or 1: to guard what takes more than an expression
     void vfast_invariant(bint condition) noexcept nogil
+
+
+# Whether there is what a guard looks for: the condition, and nothing else, in a release. A build with VFAST_TEST_HOOKS
+# (make guards) is blind to what the guard named by VFAST_GUARD_OFF looks for, so that its test can be seen to fail.
+cdef extern from *:
+    """
+    #if VFAST_TEST_HOOKS
+    #include <stdlib.h>
+    #include <string.h>
+    static inline int vfast_sees(const char *guard) {
+        const char *off = getenv("VFAST_GUARD_OFF");
+        return off == NULL || strcmp(off, guard) != 0;
+    }
+    #define vfast_guard(guard, condition) ((condition) && vfast_sees(guard))
+    #else
+    #define vfast_guard(guard, condition) (condition)
+    #endif
+    """
+    bint VFAST_TEST_HOOKS           # 0 or 1
+    bint vfast_guard(const char *guard, bint condition) noexcept nogil

@@ -11,6 +11,8 @@ from websockets.asyncio.client import connect
 
 from core.harness import Server, subscriber, telemetry, until
 from core.wire_client import CLOSE, PING, PONG, TEXT, Client, Frame, frame, text
+from fuzz.peerless import Peerless
+from valtronics_fast._core.checks import check_hub
 from valtronics_fast._core.wire import CloseCode
 
 SMALL = 4096
@@ -125,12 +127,25 @@ async def test_what_comes_behind_the_servers_close_is_ignored() -> None:
         await client.ask(type="subscribe", id=1, channel="telemetry")
         client.session.disconnect(CloseCode.CLOSE_GOING_AWAY)
         client.session.disconnect(CloseCode.CLOSE_RESTART)
+        handled = client.session.messages_in
         await client.write(text({"type": "ping"}) + frame(PING, b"x") + frame(2, b"binary"))
         server.hub.publish(telemetry(1, t=1))
         assert await client.closing() == ([], 1001, "going_away")
         await client.write(text({"type": "ping"}) + frame(CLOSE, close_payload(1001)))
         assert await client.rest() == []
+        assert client.session.messages_in == handled
         assert await gone(server, client) == 1001
+
+
+def test_a_frame_behind_the_end_is_ignored() -> None:
+    """picows might go on with what is in its buffer."""
+    peerless = Peerless()
+    session = peerless.connect(authenticated=True)
+    peerless.receive(session, b'{"type":"ping"}')
+    assert [answer["type"] for answer in peerless.disconnect(session)] == ["pong"]
+    peerless.receive(session, b'{"type":"ping"}')
+    assert session.messages_in == 1
+    check_hub(peerless.hub)
 
 
 async def test_the_close_stands_behind_the_data_of_its_turn() -> None:
@@ -143,6 +158,18 @@ async def test_the_close_stands_behind_the_data_of_its_turn() -> None:
         messages, code, _ = await client.closing()
         assert [message["telemetry"]["t"]["value"] for message in messages] == [1]
         assert code == 1012
+        await client.send(CLOSE, close_payload(1012))
+        assert await client.rest() == []
+
+
+async def test_no_answer_follows_the_close_that_its_own_command_brings() -> None:
+    """A batch ends the connection in its middle; its response is not sent any more."""
+    async with Server() as server:
+        client = await server.connect()
+        await client.say(type="batch", id=1, messages=[{"type": "auth", "token": "bad"}] * 3)
+        assert (await client.closing())[1] == 4001
+        await client.send(CLOSE, close_payload(4001))
+        assert await client.rest() == []
 
 
 @pytest.mark.parametrize("code", [1001, 1012, 4100, 4200])

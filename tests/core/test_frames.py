@@ -217,6 +217,7 @@ def test_the_code_of_a_close() -> None:
     [
         (b"", 1005),
         (b"\x03", -1002),
+        (b"\x0f", -1002),  # the byte that always stands behind a bytes object would make 3840 of it
         (b"\x03\xe8", 1000),
         (b"\x03\xe8" + b"x" * 123, 1000),
         (b"\x03\xe8caf\xc3\xa9", 1000),

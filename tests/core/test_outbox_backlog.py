@@ -49,6 +49,18 @@ async def test_a_peer_that_never_reads_again_is_cut() -> None:
         assert slow.session.close_code == 4102
 
 
+async def test_a_backlog_that_is_too_large_for_too_long() -> None:
+    """The one with as much as may be stays."""
+    async with Server(send_buffer=SMALL, queue_size=150_000, queue_time=0.6, close_timeout=0.2) as server:
+        slow, other = [await subscriber(server, receive_buffer=SMALL, device_id=device) for device in (1, 2)]
+        for device in (1, 1, 1, 2, 2):
+            server.hub.publish(telemetry(device, n=0, text="x" * 100_000))
+        await until(lambda: slow.session.close_code)
+        assert slow.session.close_code == 4102
+        assert other.session.close_code == 0
+        assert other.session.queued_bytes > 100_000
+
+
 async def test_much_in_one_turn_is_no_slow_reader() -> None:
     """Ten times the queue's bound at once: the kernel is asked before anybody is called slow."""
     async with Server(queue_limit=20_000) as server:

@@ -6,6 +6,7 @@ from valtronics_fast._core.index import Filter, Index
 from valtronics_fast._core.wheel import TimerWheel
 
 INVARIANTS: Final[bool]
+TEST_HOOKS: Final[bool]
 
 def check_slots(slots: Slots) -> None: ...
 def check_wheel(wheel: TimerWheel) -> set[int]: ...
