@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages of the real programs that the tests start, where they are missing.
+# Installs the Debian packages of the real programs that the tests start, where they are missing; with the argument
+# "clang", Clang and its libFuzzer.
 # Needs root or sudo; without them it says what is missing and fails.
 set -eu
 
@@ -8,6 +9,11 @@ for pair in mosquitto:mosquitto mosquitto_pub:mosquitto-clients node:nodejs; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
 done
 [ -d /usr/share/nodejs/ws ] || missing="$missing node-ws"
+if [ "${1:-}" = clang ]; then
+    missing=""
+    fuzzer="$(clang -print-file-name="libclang_rt.fuzzer_no_main-$(uname -m).a" 2>/dev/null || true)"
+    [ -f "$fuzzer" ] || missing="clang libclang-rt-dev"
+fi
 [ -z "$missing" ] && exit 0
 
 if [ "$(id -u)" = 0 ]; then
