@@ -18,6 +18,7 @@ cdef class Echo(Connection):
     Args:
         hub: where it is attached.
         limits: its bounds.
+        deflate: as for Connection; text is sent back compressed.
     """
 
     cdef NoResult on_text(self, const char *text, Py_ssize_t size, double now) except NoResult.EXC:

@@ -6,7 +6,7 @@ from libc.stdint cimport uint8_t
 from .encode cimport RSV1, frame_of, payload_size
 from .wire cimport CloseCode, ErrorCode, Opcode
 
-from zlib import DEFLATED, Z_SYNC_FLUSH
+from zlib import DEFLATED as _DEFLATED, Z_SYNC_FLUSH as _Z_SYNC_FLUSH
 from zlib import compressobj as _compressobj, decompressobj as _decompressobj, error as _zlib_error
 
 from msgspec import msgpack as _msgpack
@@ -30,8 +30,8 @@ cdef bytes deflated(bytes payload, int max_bits):
     # The cost of a stream is mostly the setting up of its window: it is as large as the message needs.
     while bits < max_bits and (1 << bits) < PyBytes_GET_SIZE(payload):
         bits += 1
-    stream = _compressobj(LEVEL, DEFLATED, -bits, bits - 7)
-    data = stream.compress(payload) + stream.flush(Z_SYNC_FLUSH)
+    stream = _compressobj(LEVEL, _DEFLATED, -bits, bits - 7)
+    data = stream.compress(payload) + stream.flush(_Z_SYNC_FLUSH)
     return data[:PyBytes_GET_SIZE(data) - 4]
 
 

@@ -42,6 +42,15 @@ async def test_any_page_may_come_and_there_are_no_limits_on_rates() -> None:
                 pass
 
 
+async def test_compression_is_accepted_as_the_server_does() -> None:
+    async with EchoServer() as server, connect(f"ws://127.0.0.1:{server.port}/ws", proxy=None) as client:
+        assert [extension.name for extension in client.protocol.extensions] == ["permessage-deflate"]
+        for size in (0, 1, 127, 128, 65_536, 1 << 20):
+            for message in ("text " * (size // 5), bytes(size)):
+                await client.send(message)
+                assert await client.recv() == message
+
+
 def test_a_port_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([])

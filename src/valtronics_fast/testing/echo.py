@@ -22,10 +22,12 @@ from valtronics_fast._core.connection import Limits
 from valtronics_fast._core.echo import Echo
 from valtronics_fast._core.hub import Hub
 from valtronics_fast.addresses import TrustedProxies
+from valtronics_fast.config_security import SecurityConfig
 from valtronics_fast.handshake import Policy
 from valtronics_fast.listening import listen
 from valtronics_fast.origins import Origins
 from valtronics_fast.reception import Reception
+from valtronics_fast.suspects import Suspects
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +54,10 @@ class _Gate:
         self._hub = hub
         self._limits = limits
 
+    def permits_tls(self, address: str, /) -> bool:  # noqa: ARG002 - Gate's signature
+        """Return True: nobody uses TLS here."""
+        return True
+
     def refuse_early(self, upgrade: Upgrade, address: str, /) -> Refusal | None:  # noqa: ARG002 - Gate's signature
         """Return None: there is room."""
         return None
@@ -62,7 +68,7 @@ class _Gate:
 
     def open_session(self, upgrade: Upgrade, address: str, grant: Grant | None, /) -> Echo:  # noqa: ARG002
         """Return the connection's listener."""
-        return Echo(self._hub, self._limits)
+        return Echo(self._hub, self._limits, deflate=0 if upgrade.deflate is None else upgrade.deflate.bits)
 
 
 class EchoServer:
@@ -91,15 +97,16 @@ class EchoServer:
         self.hub = Hub(loop.call_soon, time.monotonic())
         self.reception = Reception(
             _Gate(self.hub, self._limits),
-            policy=Policy(Origins(["*"])),
+            policy=Policy(Origins(["*"]), compression=True),
             trusted=TrustedProxies([]),
+            suspects=Suspects(SecurityConfig()),
             health=lambda: {"status": "ok"},
             timeout=5.0,
             max_frame_size=self._limits.frame_size,
         )
         for sock in await listen("127.0.0.1", self.port):
             self.port = int(sock.getsockname()[1])
-            self._listeners.append(await loop.create_server(self.reception.front, sock=sock))
+            self._listeners.append(await loop.create_server(self.reception.protocol, sock=sock))
         self._tick()
         return self
 
