@@ -106,7 +106,7 @@ cdef Py_ssize_t packed_size(object value) except -1:
 
 
 def convert(bytes frame not None, *, bint msgpack=False, int deflate=0):
-    """Return a frame as it goes to clients of a format, for tests and benchmarks; deflate: bits of the window, 0: not."""
+    """Return a frame as it goes to clients of a format, for tests; deflate: bits of the window, 0: not compressed."""
     return converted(frame, (FORMAT_MSGPACK if msgpack else 0) | (
         FORMAT_DEFLATE | (deflate << WINDOW_SHIFT) if deflate else 0))
 

@@ -104,7 +104,7 @@ cdef class Session(Feed):
         return NoResult.OK
 
     cdef bint is_acceptable(self, int depth, Py_ssize_t size, bint is_auth, bint is_batch) except -1:
-        """Say whether a message is within its bounds; if not, that has been answered. Those of a batch are its items'."""
+        """Say whether a message is within its bounds; if not, that has been answered. A batch's are its items'."""
         if self.limits.json_depth and depth > <int>self.limits.json_depth:
             self.fail(ErrorCode.INVALID_MESSAGE, None, f"nested deeper than {self.limits.json_depth}")
             return False
