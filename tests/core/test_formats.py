@@ -178,5 +178,5 @@ async def test_connections_of_the_same_format_share_a_conversion() -> None:
         kinds = []
         for client in clients:
             received = await client.receive()
-            kinds.append((received.opcode, received.compressed))
+            kinds.append((received.opcode, client.compressed))
         assert kinds == [(TEXT, False), (TEXT, True), (TEXT, True), (BINARY, False), (BINARY, True)]

@@ -33,7 +33,6 @@ class Frame(NamedTuple):
 
     opcode: int
     payload: bytes
-    compressed: bool = False  # the payload is, as it came
 
 
 class GoneError(Exception):
@@ -73,10 +72,12 @@ class Client:
     Attributes:
         session: the other end.
         inflates: whether the server may send compressed messages.
+        compressed: whether the last frame was one; its payload is as it came.
     """
 
     session: Session
     inflates = False
+    compressed = False
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -166,7 +167,8 @@ class Client:
             assert size >= (126 if start == 4 else 65536), "the length is not minimal"
         if len(data) < start + size:
             return None
-        result = Frame(data[0] & 0xF, bytes(data[start : start + size]), bool(data[0] & 0x40))
+        result = Frame(data[0] & 0xF, bytes(data[start : start + size]))
+        self.compressed = bool(data[0] & 0x40)
         del data[: start + size]
         return result
 
