@@ -9,6 +9,7 @@ Python has no such counters: for the modules that a target names, a trace functi
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import sys
 import traceback
@@ -70,6 +71,7 @@ class LineCoverage:
 
 def main() -> None:
     """Run libFuzzer; it ends the process."""
+    logging.disable()  # what the targets have to say of millions of bad inputs
     library = ctypes.CDLL(None)
     name, *options = sys.argv[1:]
     target = TARGETS[name]

@@ -7,7 +7,6 @@ Another one is a function more in TARGETS.
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -102,7 +101,6 @@ def start_session() -> Callable[[bytes], None]:
 
     Nothing is raised, whatever is answered is a message of ours, and when it is gone nothing is left of it.
     """
-    logging.disable()
     peerless = Peerless()
 
     def run(data: bytes) -> None:
