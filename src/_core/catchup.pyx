@@ -10,7 +10,7 @@ from .hub cimport Hub
 from .index cimport Filter
 from .latest cimport Cursor, LatestTable, Node, Values
 from .outbox cimport Outbox
-from .publication cimport MASK_WORDS, MetricMask, have_common
+from .publication cimport MetricMask, have_common, mask_any, mask_has
 from .subscriptions cimport SubscriptionTable
 from .throttle cimport is_throttled
 from .types cimport NoResult
@@ -184,8 +184,6 @@ cdef class CatchUp:
         asked: it was in a snapshot or due, and is not just what has changed.
         """
         cdef Filter wanted = self.table.filter_at(values.channel, values.device)
-        cdef uint64_t any_bit = 0
-        cdef int w
         cdef uint64_t noted = self.noted(values)
         # A live status went out when it came.
         if wanted is None or (values.channel == Channel.DEVICES and values.offset > cursor.began):
@@ -195,9 +193,7 @@ cdef class CatchUp:
             return False
         self.hub.index.wanted(wanted, values, mask)
         values.since(noted - 1 if noted else cursor.floor, mask)
-        for w in range(MASK_WORDS):
-            any_bit |= mask.words[w]
-        return any_bit != 0
+        return mask_any(mask)
 
     cdef bint was_kept_back(self, Values values, Cursor cursor, const MetricMask *mask) except -1:
         """Say whether a message was kept back that had one of these metrics, which the connection is owed."""
@@ -207,7 +203,7 @@ cdef class CatchUp:
         if is_throttled(&self.table.filter_at(values.channel, values.device).pace):
             return False
         for i in range(values.count):
-            if (mask.words[i >> 6] >> (i & 63)) & 1 and values.metrics[i].offset > cursor.began:
+            if mask_has(mask, i) and values.metrics[i].offset > cursor.began:
                 return True
         return False
 

@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from .bitset cimport vfast_ctz64
-from .publication cimport MASK_WORDS, MetricMask, Publication, publication_of
+from .publication cimport MASK_WORDS, MetricMask, Publication, mask_add, publication_of
 from .wire cimport CloseCode, Opcode
 
 from orjson import dumps
@@ -160,7 +160,7 @@ def encode(message, metrics=None, *, uint64_t offset=0):
         mask.words[i] = 0
     for i in range(publication.count):
         if metrics is None or publication.names[i] in metrics:
-            mask.words[i >> 6] |= (<uint64_t>1) << (i & 63)
+            mask_add(&mask, i)
     return frame_of_publication(publication, &mask, offset)
 
 

@@ -13,7 +13,7 @@ from .feed cimport Feed
 from .history cimport History
 from .index cimport Filter
 from .latest cimport Values
-from .publication cimport MASK_WORDS, MetricMask
+from .publication cimport MetricMask, mask_any, mask_has
 from .subscriptions cimport ChannelTable, Subscription
 from .throttle cimport Cohort, Throttle, is_throttled
 from .wire cimport CHANNEL_COUNT, Channel
@@ -39,15 +39,7 @@ cdef dict TEXTS = {
 cdef list names_in(Values values, const MetricMask *mask):
     """Return the names of the metrics in a mask."""
     cdef uint32_t i
-    return [values.names[i] for i in range(values.count) if (mask.words[i >> 6] >> (i & 63)) & 1]
-
-
-cdef bint holds_any(const MetricMask *mask) noexcept:
-    cdef uint64_t any_bit = 0
-    cdef int w
-    for w in range(MASK_WORDS):
-        any_bit |= mask.words[w]
-    return any_bit != 0
+    return [values.names[i] for i in range(values.count) if mask_has(mask, i)]
 
 
 cdef dict described(Feed feed, Subscription subscription):
@@ -104,7 +96,7 @@ cdef str verdict_on_values(Feed feed, int channel, object device, Filter wanted,
         found["metrics_wanted"] = names_in(values, &mask)
     else:
         found["status"] = values.state
-    if not holds_any(&mask):
+    if not mask_any(&mask):
         return "filtered"
     if feed.queue.withheld & (1 << channel):
         return "behind"

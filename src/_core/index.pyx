@@ -11,7 +11,7 @@ from .bitset cimport slotset_bytes
 from .latest cimport Values
 from .names cimport Names, find_name
 from .posting cimport Group, Posting
-from .publication cimport MASK_WORDS, MetricMask, Publication
+from .publication cimport MASK_WORDS, MetricMask, Publication, mask_add, mask_any
 from .throttle cimport Cohort, Pace, Throttle, is_throttled
 from .types cimport NoResult, slot_t, vfast_invariant
 
@@ -217,7 +217,6 @@ cdef class Index:
         cdef Throttle throttle = cohort.throttle
         cdef Filter filter = <Filter>throttle.filter
         cdef MetricMask inherited
-        cdef uint64_t any_bit = 0
         cdef int w
         self.wanted(filter, throttle.values, mask)
         throttle.values.since(cohort.since, mask)
@@ -227,9 +226,7 @@ cdef class Index:
             self.wanted(heir, throttle.values, &inherited)
             for w in range(MASK_WORDS):
                 mask.words[w] &= inherited.words[w]
-        for w in range(MASK_WORDS):
-            any_bit |= mask.words[w]
-        return any_bit != 0
+        return mask_any(mask)
 
     cdef NoResult shadow(self, int channel, object device, int by) except NoResult.EXC:
         """Count a slot at a device that stands under "all devices" too (by 1), or no longer does (by -1)."""
@@ -299,7 +296,7 @@ cdef class Index:
             vfast_invariant(term.first[i] < <size_t>self._positions_size)
             if self._stamps != NULL and self._stamps[term.first[i]] == self._probe:
                 position = self._positions[term.first[i]]
-                mask.words[position >> 6] |= (<uint64_t>1) << (position & 63)
+                mask_add(mask, position)
                 any_metric = True
         return any_metric
 
@@ -316,13 +313,13 @@ cdef class Index:
                 continue
             if term.first == NULL:
                 for i in range(values.count):
-                    mask.words[i >> 6] |= (<uint64_t>1) << (i & 63)
+                    mask_add(mask, i)
                 return
             for i in range(term.first_count):
                 known = PyDict_GetItem(values.positions, self.names._names[term.first[i]])
                 if known != NULL:
                     position = <uint32_t><object>known
-                    mask.words[position >> 6] |= (<uint64_t>1) << (position & 63)
+                    mask_add(mask, position)
 
     cdef uint32_t matches(self, Filter filter, const Probe *probe, MetricMask *mask) noexcept:
         """Return how many of a connection's subscriptions match; `mask` is what it gets of a publication of values."""

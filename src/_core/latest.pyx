@@ -10,7 +10,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memset
 
 from .encode cimport frame_of, frame_of_pieces
-from .publication cimport MAX_METRICS, MetricMask, Publication
+from .publication cimport MAX_METRICS, MetricMask, Publication, mask_add, mask_drop
 from .types cimport NoResult
 from .wire cimport Opcode
 
@@ -82,7 +82,7 @@ cdef class Values(Node):
         others = sorted([(self.metrics[i].offset, i) for i in range(self.count) if self.names[i] not in known])
         memset(mask, 0, sizeof(MetricMask))
         for _, i in others[:excess]:
-            mask.words[i >> 6] |= (<uint64_t>1) << (i & 63)
+            mask_add(mask, <size_t>i)
         return True
 
     cdef uint32_t position_of(self, str name) except? 0xFFFFFFFF:
@@ -117,7 +117,7 @@ cdef class Values(Node):
         cdef uint32_t i
         for i in range(self.count):
             if self.metrics[i].offset <= offset:
-                mask.words[i >> 6] &= ~((<uint64_t>1) << (i & 63))
+                mask_drop(mask, i)
 
     cdef bytes encoded(self, const MetricMask *mask):
         """Return the frame of the pieces that the mask names."""

@@ -18,6 +18,27 @@ cdef struct MetricMask:
     uint64_t words[MASK_WORDS]
 
 
+cdef inline bint mask_has(const MetricMask *mask, size_t i) noexcept nogil:
+    return (mask.words[i >> 6] >> (i & 63)) & 1
+
+
+cdef inline void mask_add(MetricMask *mask, size_t i) noexcept nogil:
+    mask.words[i >> 6] |= (<uint64_t>1) << (i & 63)
+
+
+cdef inline void mask_drop(MetricMask *mask, size_t i) noexcept nogil:
+    mask.words[i >> 6] &= ~((<uint64_t>1) << (i & 63))
+
+
+cdef inline bint mask_any(const MetricMask *mask) noexcept nogil:
+    """Say whether there is any metric in it."""
+    cdef uint64_t found = 0
+    cdef int w
+    for w in range(MASK_WORDS):
+        found |= mask.words[w]
+    return found != 0
+
+
 cdef inline bint have_common(const MetricMask *one, const MetricMask *other) noexcept nogil:
     """Say whether a metric is in both."""
     cdef uint64_t common = 0

@@ -247,7 +247,7 @@ cdef class Publication:
         if self.text is not None:
             return
         for i in range(self.count):
-            if self.pieces[i] is None and (mask == NULL or (mask.words[i >> 6] >> (i & 63)) & 1):
+            if self.pieces[i] is None and (mask == NULL or mask_has(mask, i)):
                 self.pieces[i] = joined(key_text(self.names[i]), serialised(self.values[i]))
         if self.head is None:
             self.envelop()

@@ -2,17 +2,13 @@
 
 cimport cython
 from libc.math cimport fabs, isnan
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
 from .bitset cimport slotset_clear, slotset_discard
-from .publication cimport MetricMask
+from .publication cimport MetricMask, mask_drop, mask_has
 from .types cimport NoResult, slot_t
-
-
-cdef inline bint has_bit(const MetricMask *mask, uint32_t i) noexcept nogil:
-    return (mask.words[i >> 6] >> (i & 63)) & 1
 
 
 @cython.final
@@ -28,14 +24,14 @@ cdef class Cohort:
         cdef uint32_t i
         cdef double number, last
         for i in range(min(self.sent_count, self.throttle.values.count)):
-            if not has_bit(mask, i) or self.sent[i].serial != self.throttle.values.metrics[i].serial:
+            if not mask_has(mask, i) or self.sent[i].serial != self.throttle.values.metrics[i].serial:
                 continue
             number = self.throttle.values.metrics[i].number
             last = self.sent[i].number
             if isnan(number) or isnan(last):
                 continue
             if number == last or fabs(number - last) < (pace.deadband * fabs(last) if pace.relative else pace.deadband):
-                mask.words[i >> 6] &= ~((<uint64_t>1) << (i & 63))
+                mask_drop(mask, i)
         return NoResult.OK
 
     cdef NoResult remember(self, const MetricMask *mask) except NoResult.EXC:
@@ -50,7 +46,7 @@ cdef class Cohort:
             self.sent = sent
             self.sent_count = count
         for i in range(count):
-            if has_bit(mask, i):
+            if mask_has(mask, i):
                 self.sent[i].number = self.throttle.values.metrics[i].number
                 self.sent[i].serial = self.throttle.values.metrics[i].serial
         return NoResult.OK
