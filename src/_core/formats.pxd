@@ -22,4 +22,5 @@ cdef bytes inflated(const char *data, Py_ssize_t size, Py_ssize_t limit, int *er
 
 # The dict of a MessagePack message; None with an ErrorCode in `error`. depth: how deeply it nests.
 cdef dict unpacked(const char *data, Py_ssize_t size, int *error, int *depth)
+cpdef int depth_of(object value) except -1
 cdef Py_ssize_t packed_size(object value) except -1

@@ -69,8 +69,8 @@ cdef bytes inflated(const char *data, Py_ssize_t size, Py_ssize_t limit, int *er
     return message
 
 
-cdef int depth_of(object value):
-    """Return how deeply a value nests; level by level, so that depth costs no stack."""
+cpdef int depth_of(object value) except -1:
+    """Return how deeply a dict or list nests (itself: 1); level by level, so that depth costs no stack."""
     cdef list level = [value]
     cdef list below
     cdef int depth = 0

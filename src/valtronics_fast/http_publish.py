@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from valtronics_fast._core.formats import depth_of
 from valtronics_fast._core.publication import channel_of
 from valtronics_fast._core.scope import Grant, device_key
 from valtronics_fast._core.wire import ERROR_NAMES, MESSAGE_TYPES, Channel, ErrorCode
@@ -75,20 +76,6 @@ def permit(grant: Grant, message: Mapping[str, object]) -> None:
         raise PublicationError(ErrorCode.INVALID_MESSAGE, str(error)) from None
     if key not in grant.devices:
         raise PublicationError(ErrorCode.FORBIDDEN, "publishing for this device is not permitted")
-
-
-def _is_too_deep(message: dict[str, object]) -> bool:
-    """Say whether a message nests deeper than MAX_DEPTH; level by level, so that depth costs no stack."""
-    level: list[object] = [message]
-    for _ in range(MAX_DEPTH):
-        below: list[object] = []
-        for node in level:
-            children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-            below += [child for child in children if isinstance(child, (dict, list))]
-        if not below:
-            return False
-        level = below
-    return True
 
 
 class Intake:
@@ -187,7 +174,7 @@ class Intake:
         try:
             if not isinstance(message, dict):
                 raise PublicationError(ErrorCode.INVALID_MESSAGE, "a message is a JSON object")  # noqa: TRY301
-            if _is_too_deep(message):
+            if depth_of(message) > MAX_DEPTH:
                 raise PublicationError(ErrorCode.INVALID_MESSAGE, f"nested deeper than {MAX_DEPTH} levels")  # noqa: TRY301
             permit(self.grant, message)
             matched = self._publish(message)
