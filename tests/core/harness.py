@@ -318,6 +318,19 @@ async def subscriber(server: Server, *, receive_buffer: int = 0, **filters: obje
     return client
 
 
+async def subscribe(client: Client, channel: str, **filters: object) -> Message:
+    """Subscribe; return the answer."""
+    return await client.ask(type="subscribe", id=1, channel=channel, **filters)
+
+
+def index_sizes(server: Server) -> dict[str, int]:
+    """Return how much the index has of each thing; what the hub has made of it all must hold."""
+    check_hub(server.hub)
+    stats = server.hub.index.stats()
+    del stats["bytes"]
+    return stats
+
+
 def numbers(messages: list[Message], metric: str = "n") -> list[int]:
     """Return the values of the metric that tests number messages with."""
     return [message["telemetry"][metric]["value"] for message in messages]
