@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import uvloop
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from core.behind import SMALL
 from core.harness import Message, Server, until, without_text
 from core.live_model import Receiver, World
+from core.machine import ServerMachine
 from core.model import CHANNEL_OF, FILTERS, Connection, Scope
 from core.wire_client import PING, PONG
 from valtronics_fast._core.checks import check_hub
 from valtronics_fast._core.wire import CHANNELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
 
     from core.wire_client import Client, Frame
 
@@ -64,19 +63,15 @@ def selections(draw: st.DrawFn, *, with_filters: bool = True) -> Message:
     return command
 
 
-class Live(RuleBasedStateMachine):
+class Live(ServerMachine):
     """Clients that read when a rule says so, what they must see, and what those that have left know."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = uvloop.new_event_loop()
         self.clients: list[tuple[Client, Receiver, list[Message]]] = []  # with the answers that are to come
         self.absent: list[tuple[str, int]] = []  # a channel, and the offset up to which somebody has got it
         self.numbers = itertools.count(1)
         self.now = 0.0
-
-    def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self.loop.run_until_complete(work())
 
     @initialize(
         plain=st.booleans(),
@@ -308,17 +303,9 @@ class Live(RuleBasedStateMachine):
         if hasattr(self, "server"):
             check_hub(self.server.hub)
 
-    def teardown(self) -> None:
-        async def stop() -> None:
-            async with asyncio.timeout(30):
-                await self.server.__aexit__(None, None, None)
-
-        try:
-            if self.clients:
-                self.everything_is_read()
-        finally:
-            self.run(stop)
-            self.loop.close()
+    def finish(self) -> None:
+        if self.clients:
+            self.everything_is_read()
 
 
 TestLive = Live.TestCase

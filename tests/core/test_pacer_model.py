@@ -5,24 +5,22 @@ Time is made up: floating-point seconds that are handed to the hub, and to the o
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import uvloop
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from core.feed_model import Feed, by_device, metrics_key, place_of
 from core.frequency_model import Pace, has_moved, number_in
 from core.harness import Message, Server, until, without_text
+from core.machine import ServerMachine
 from core.model import CHANNEL_OF, FILTERS, Connection, Scope
 from valtronics_fast._core.wire import CHANNELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
 
     from core.feed_model import Frames, Place
     from core.wire_client import Client
@@ -103,18 +101,14 @@ class View:
                 assert not has_moved(value, last, pace), key
 
 
-class Paced(RuleBasedStateMachine):
+class Paced(ServerMachine):
     """Up to MAX_CLIENTS clients of one server, with what the oracle thinks of them, and what they see."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = uvloop.new_event_loop()
         self.clients: list[tuple[Client, Connection, View]] = []
         self.numbers = itertools.count(1)
         self.now = START
-
-    def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self.loop.run_until_complete(work())
 
     def pick(self, number: int) -> tuple[Client, Connection, View]:
         return self.clients[number % len(self.clients)]
@@ -274,17 +268,9 @@ class Paced(RuleBasedStateMachine):
             assert table.stats()["bytes"] == newest.size()
             assert table.stats()["devices"] == len(newest.sizes)
 
-    def teardown(self) -> None:
-        async def stop() -> None:
-            async with asyncio.timeout(30):
-                await self.server.__aexit__(None, None, None)
-
-        try:
-            if self.clients:
-                self.everything_is_settled()
-        finally:
-            self.run(stop)
-            self.loop.close()
+    def finish(self) -> None:
+        if self.clients:
+            self.everything_is_settled()
 
 
 TestPaced = Paced.TestCase

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
-import uvloop
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from core.harness import Message, Server, until, without_text
+from core.machine import ServerMachine
 from core.model import CHANNEL_OF, FILTERS, Connection, Scope, index_sizes
 from valtronics_fast._core.checks import check_hub
 from valtronics_fast._core.wire import CHANNELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
 
     from core.wire_client import Client
 
@@ -96,18 +94,14 @@ def mask_of(channels: frozenset[str]) -> int:
     return sum(1 << CHANNELS[channel] for channel in channels)
 
 
-class Clients(RuleBasedStateMachine):
+class Clients(ServerMachine):
     """Up to MAX_CLIENTS clients of one server; `pairs` are the clients and what the oracle thinks of them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = uvloop.new_event_loop()
         self.pairs: list[tuple[Client, Connection]] = []
         self.ids = itertools.count(1)
         self.run(self.start)
-
-    def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self.loop.run_until_complete(work())
 
     async def start(self) -> None:
         self.server = await Server().__aenter__()
@@ -215,16 +209,6 @@ class Clients(RuleBasedStateMachine):
         sizes = self.server.hub.index.stats()
         del sizes["bytes"]
         assert sizes == index_sizes([connection for _, connection in self.pairs])
-
-    def teardown(self) -> None:
-        async def stop() -> None:
-            async with asyncio.timeout(30):
-                await self.server.__aexit__(None, None, None)
-
-        try:
-            self.run(stop)
-        finally:
-            self.loop.close()
 
 
 TestClients = Clients.TestCase
