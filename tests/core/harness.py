@@ -323,7 +323,7 @@ async def subscribe(client: Client, channel: str, **filters: object) -> Message:
     return await client.ask(type="subscribe", id=1, channel=channel, **filters)
 
 
-def index_sizes(server: Server) -> dict[str, int]:
+def sizes(server: Server) -> dict[str, int]:
     """Return how much the index has of each thing; what the hub has made of it all must hold."""
     check_hub(server.hub)
     stats = server.hub.index.stats()

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.harness import EMPTY_INDEX, Message, Server, index_sizes, metrics_of, subscribe, telemetry, until
+from core.harness import EMPTY_INDEX, Message, Server, metrics_of, sizes, subscribe, telemetry, until
 from valtronics_fast._core.index import Index
 from valtronics_fast.errors import PublicationError
 
@@ -31,9 +31,9 @@ async def test_equal_filters_are_kept_once_however_they_are_spelled() -> None:
         alice, bob, carol = [await server.login() for _ in range(3)]
         await subscribe(alice, "telemetry", metrics=["t", "h"])
         await subscribe(bob, "telemetry", filters={"metrics": ["h", "t", "h"]})
-        assert index_sizes(server) == {"entries": 2, "devices": 0, "names": 2, "terms": 1, "filters": 1}
+        assert sizes(server) == {"entries": 2, "devices": 0, "names": 2, "terms": 1, "filters": 1}
         await subscribe(carol, "telemetry", metrics="t")
-        assert index_sizes(server) == {"entries": 3, "devices": 0, "names": 2, "terms": 2, "filters": 2}
+        assert sizes(server) == {"entries": 3, "devices": 0, "names": 2, "terms": 2, "filters": 2}
 
 
 async def test_a_name_is_one_name_on_all_channels_and_its_terms_are_different() -> None:
@@ -43,7 +43,7 @@ async def test_a_name_is_one_name_on_all_channels_and_its_terms_are_different() 
         await subscribe(client, "devices", status_types="on")
         await subscribe(client, "alerts", severity="on", alert_type="on")
         await subscribe(client, "system", metrics="on")
-        assert index_sizes(server) == {"entries": 4, "devices": 0, "names": 1, "terms": 4, "filters": 4}
+        assert sizes(server) == {"entries": 4, "devices": 0, "names": 1, "terms": 4, "filters": 4}
         status = {"type": "device_status_update", "device_id": 1, "new_status": "on"}
         assert server.hub.publish(status) == 1
         assert server.hub.publish(status | {"new_status": "off"}) == 0
@@ -58,13 +58,13 @@ async def test_what_is_replaced_ended_or_left_is_forgotten() -> None:
     async with Server() as server:
         client, other = await server.login(), await server.login()
         await subscribe(client, "telemetry", device_id=[1, 2], metrics=["a", "b"])
-        assert index_sizes(server) == {"entries": 2, "devices": 2, "names": 2, "terms": 1, "filters": 1}
+        assert sizes(server) == {"entries": 2, "devices": 2, "names": 2, "terms": 1, "filters": 1}
         assert server.hub.index.stats()["bytes"] > 0
         await subscribe(client, "telemetry", device_id=[2, 1], metrics=["c"])
-        assert index_sizes(server) == {"entries": 2, "devices": 2, "names": 1, "terms": 1, "filters": 1}
+        assert sizes(server) == {"entries": 2, "devices": 2, "names": 1, "terms": 1, "filters": 1}
         await subscribe(other, "telemetry", device_id=1, metrics=["c"])
         await client.ask(type="unsubscribe", id=1, channel="telemetry")
-        assert index_sizes(server) == {"entries": 1, "devices": 1, "names": 1, "terms": 1, "filters": 1}
+        assert sizes(server) == {"entries": 1, "devices": 1, "names": 1, "terms": 1, "filters": 1}
         other.close()
         await until(lambda: other.session in server.host.closed_sessions)
         assert server.hub.index.stats() == EMPTY_INDEX
@@ -128,7 +128,7 @@ async def test_many_filters_at_one_device() -> None:
         clients = [await server.login() for _ in range(40)]
         for i, client in enumerate(clients):
             await subscribe(client, "telemetry", device_id=7, metrics=[f"m{i}", f"m{i + 1}"])
-        assert index_sizes(server) == {"entries": 40, "devices": 1, "names": 41, "terms": 40, "filters": 40}
+        assert sizes(server) == {"entries": 40, "devices": 1, "names": 41, "terms": 40, "filters": 40}
         for i in (0, 1, 20, 39, 40):
             here = [position for position in (i - 1, i) if 0 <= position < 40]
             assert await got(server, clients, telemetry(7, **{f"m{i}": 1})) == here
@@ -136,7 +136,7 @@ async def test_many_filters_at_one_device() -> None:
         for i in range(36):
             clients.pop(len(clients) // 2).close()
             await until(lambda: len(server.hub.connections()) == len(clients))
-            assert index_sizes(server)["filters"] == 39 - i
+            assert sizes(server)["filters"] == 39 - i
         for i in (0, 1, 2, 38, 39, 40):
             here = [position for position, m in enumerate((0, 1, 38, 39)) if m in (i - 1, i)]
             assert await got(server, clients, telemetry(7, **{f"m{i}": 1})) == here

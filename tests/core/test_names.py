@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.harness import Server, index_sizes, metrics_of, subscribe, telemetry
+from core.harness import Server, metrics_of, sizes, subscribe, telemetry
 from valtronics_fast._core.names import Names
 
 
@@ -15,7 +15,7 @@ async def test_the_bound_refuses_and_changes_nothing() -> None:
     async with Server(names=2) as server:
         client = await server.login()
         await subscribe(client, "telemetry", metrics=["a"])
-        before = index_sizes(server)
+        before = sizes(server)
         refused: list[tuple[str, dict[str, object]]] = [
             ("telemetry", {"metrics": ["b", "c"]}),
             ("telemetry", {"metrics": ["x", "y", "a"], "device_id": 1}),
@@ -24,7 +24,7 @@ async def test_the_bound_refuses_and_changes_nothing() -> None:
         for channel, filters in refused:
             answer = await subscribe(client, channel, **filters)
             assert (answer["error"], answer["id"], answer["channel"]) == ("too_many_subscriptions", 1, channel)
-            assert index_sizes(server) == before
+            assert sizes(server) == before
         assert server.hub.publish(telemetry(1, a=1, b=2)) == 1
         assert metrics_of(await client.settled()) == [["a"]]
         # There is room again when a name is no longer used.
@@ -44,7 +44,7 @@ async def test_a_number_that_is_used_again_stands_for_its_new_name_only() -> Non
             assert server.hub.publish(telemetry(1, **{name: 1})) == 1
             assert metrics_of(await client.settled()) == [[name]]
             await client.ask(type="unsubscribe", id=1, channel="telemetry")
-        assert index_sizes(server)["names"] == 0
+        assert sizes(server)["names"] == 0
 
 
 async def test_a_name_stays_until_its_last_user_has_gone() -> None:
@@ -52,8 +52,8 @@ async def test_a_name_stays_until_its_last_user_has_gone() -> None:
         clients = [await server.login() for _ in range(3)]
         for i, client in enumerate(clients):
             await subscribe(client, "telemetry", metrics=["shared", f"own {i}"])
-        assert index_sizes(server)["names"] == 4
+        assert sizes(server)["names"] == 4
         for left, client in zip((2, 1, 0), clients, strict=True):
             await client.ask(type="unsubscribe", id=1, channel="telemetry")
-            assert index_sizes(server)["names"] == (left + 1 if left else 0)
+            assert sizes(server)["names"] == (left + 1 if left else 0)
             assert server.hub.publish(telemetry(1, shared=1)) == left
