@@ -58,7 +58,7 @@ def test_it_trims_when_less_than_half_of_the_most_is_in_use(history: list[int], 
 
 
 async def test_it_looks_again_and_again_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "INTERVAL", 0.001)
+    monkeypatch.setattr(memory, "SAMPLE", 0.001)
     looks: list[None] = []
 
     def used() -> int:
@@ -73,4 +73,27 @@ async def test_it_looks_again_and_again_until_it_is_stopped(monkeypatch: pytest.
     seen = len(looks)
     await asyncio.sleep(0.01)
     assert len(looks) == seen
+    trimmer.stop()
+
+
+async def test_a_crowd_between_two_looks_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "SAMPLE", 0.001)
+    monkeypatch.setattr(memory, "INTERVAL", 0.5)
+    used, asked, trimmed = [0], [0], asyncio.Event()
+
+    def estimate() -> int:
+        asked[0] += 1
+        return used[0]
+
+    trimmer = Trimmer(estimate)
+    if trimmer._trim is None:
+        pytest.skip("the C library can't trim")
+    trimmer._trim = lambda _: trimmed.set()
+    trimmer.start()
+    used[0] = 10 * WORTH
+    while not asked[0]:
+        await asyncio.sleep(0.001)
+    used[0] = 0
+    async with asyncio.timeout(30):
+        await trimmed.wait()
     trimmer.stop()

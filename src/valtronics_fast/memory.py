@@ -17,6 +17,9 @@ CONNECTION = 6 << 10
 SUBSCRIPTION = 256
 """Bytes of a device that a connection has subscribed to, roughly."""
 
+SAMPLE = 1.0
+"""Seconds between two estimates: a crowd may come and go between two looks."""
+
 INTERVAL = 30.0
 """Seconds between two looks."""
 
@@ -37,12 +40,14 @@ class Trimmer:
     def __init__(self, used: Callable[[], int]) -> None:
         self._used = used
         self._most = 0
+        self._looked = 0.0
         self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin to look; within the running event loop."""
-        self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._run)
+        self._looked = asyncio.get_running_loop().time()
+        self._sample_later()
 
     def stop(self) -> None:
         """End. Idempotent."""
@@ -62,6 +67,14 @@ class Trimmer:
         self._trim(0)
         return True
 
-    def _run(self) -> None:
-        self.look()
-        self.start()
+    def _sample_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(SAMPLE, self._sample)
+
+    def _sample(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._looked >= INTERVAL:
+            self._looked = now
+            self.look()
+        else:
+            self._most = max(self._most, self._used())
+        self._sample_later()
