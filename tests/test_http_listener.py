@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import time
 from typing import TYPE_CHECKING
 
 import orjson
@@ -160,6 +162,20 @@ class TestBody:
         else:
             assert (status, body["error"]) == (408, "request_timeout")
         assert "secret" not in str(body)
+
+    async def test_what_came_while_the_process_was_stopped_is_in_time(
+        self, counter: Counter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(http_listener, "BODY_TIMEOUT", 0.3)
+        reader, writer = await counter.connect()
+        writer.write(self.CHUNKED)
+        await counter.received.wait()
+        sock = writer.get_extra_info("socket")
+        os.write(sock.fileno(), b"2\r\nde\r\n0\r\n\r\n")
+        time.sleep(1)  # as SIGSTOP does
+        status, _, body = parse(await reader.readuntil(b"}\n"))
+        writer.close()
+        assert (status, body["bytes"]) == (200, 5)
 
     @pytest.mark.parametrize("counter", [{"LINGER_TIMEOUT": 0.05}], indirect=True)
     @pytest.mark.parametrize("more", [b"", b"zz-secret\r\n"])

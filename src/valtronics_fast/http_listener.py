@@ -25,6 +25,9 @@ __all__ = ["HEADERS", "HttpError", "HttpListener", "json_answer", "read_body", "
 BODY_TIMEOUT = 30.0
 """Seconds without a byte of an announced body before the request is given up with 408."""
 
+LAST_LOOK = 0.1
+"""Seconds that what came while the process was stopped has to be read, before the body is given up."""
+
 KEEPALIVE_TIMEOUT = 75.0
 """Seconds that a connection may stay without a complete request head; reverse proxies keep theirs 60."""
 
@@ -168,9 +171,16 @@ async def read_body(request: web.BaseRequest) -> bytes:
         HttpError: 408 when nothing came for BODY_TIMEOUT; 400 when the body broke off.
     """
     try:
-        async with asyncio.timeout(BODY_TIMEOUT):
-            return await request.content.readany()
+        try:
+            return await _read_within(request, BODY_TIMEOUT)
+        except TimeoutError:  # timers run before sockets when a process goes on that was stopped
+            return await _read_within(request, LAST_LOOK)
     except TimeoutError:
         raise HttpError(408, "request_timeout", "the body did not go on", close=True) from None
     except (OSError, HttpProcessingError, web.RequestPayloadError):
         raise HttpError(400, "bad_request", "the body broke off", close=True) from None
+
+
+async def _read_within(request: web.BaseRequest, seconds: float) -> bytes:
+    async with asyncio.timeout(seconds):
+        return await request.content.readany()
