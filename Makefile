@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard src/_core/*)
 
-.PHONY: build demo test sanitize guards fuzz lint types bench docs clean
+.PHONY: build demo test sanitize guards fuzz abuse lint types bench docs clean
 .DEFAULT_GOAL := build
 
 $(BIN)/python:
@@ -87,6 +87,10 @@ fuzz-%: .venv-fuzz/.built
 	@mkdir -p build/fuzz/corpus/$*
 	$(FUZZ_ENVIRONMENT) .venv-fuzz/bin/python tests/fuzz/driver.py $* $(FUZZ_OPTIONS) \
 		-artifact_prefix=tests/fuzz/corpus/$*/crash- build/fuzz/corpus/$* tests/fuzz/corpus/$*
+
+abuse: $(VENV)/.tools  ## attack a server for some minutes (docs/operations.md); ROWS=name,name for a part, FLAGS=--quick
+	@tests/install-packages.sh
+	PYTHONPATH=tests $(BIN)/python -m abuse $(if $(ROWS),--rows $(ROWS)) $(FLAGS)
 
 lint: $(VENV)/.tools  ## ruff and cython-lint
 	$(BIN)/ruff check src tests bench
