@@ -188,10 +188,6 @@ class GoodClient(asyncio.Protocol):
             self._transport.write(text({"type": "ping", "timestamp": str(self._ping_count)}))
             self._ping_count += 1
 
-    def waiting(self) -> int:
-        """Return how many pings have had no answer."""
-        return len(self._pings)
-
     def leave(self) -> None:
         self.leaving = True
         self._transport.abort()
@@ -214,7 +210,6 @@ class Audience:
         self.deliveries = Latencies()
         self.round_trips = Latencies()
         self._tasks: list[asyncio.Task[None]] = []
-        self._paused = False
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -243,13 +238,16 @@ class Audience:
         """Publish at RATE for ever; what a pause has held up follows at once."""
         stream = await Stream.open(self._target)
         started, count = time.monotonic(), 0
-        while True:
-            due = int((time.monotonic() - started) * RATE)
-            stream.send(self._next(number) for number in range(count, due))
-            count = due
-            if stream.ended():
-                raise RuntimeError(f"the publisher's request was ended: {stream.answer()!r}")
-            await asyncio.sleep(TICK)
+        try:
+            while True:
+                due = int((time.monotonic() - started) * RATE)
+                stream.send(self._next(number) for number in range(count, due))
+                count = due
+                if stream.ended():
+                    raise RuntimeError(f"the publisher's request was ended: {stream.answer()!r}")
+                await asyncio.sleep(TICK)
+        finally:
+            stream.abort()
 
     def _next(self, count: int) -> dict[str, object]:
         kind = KINDS[count % ALERT_EVERY == 0]
@@ -328,6 +326,10 @@ class Stream:
     def answer(self) -> bytes:
         """Return what there is of the server's answer."""
         return bytes(self._reader._buffer[:500])
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._writer.transport.abort()
 
     async def close(self) -> bytes:
         """End the request, and return the answer."""
