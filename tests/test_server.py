@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from documented import SYSTEM, TELEMETRY, assert_documented_fields
-from harness import TIMEOUT, Site, alert, configuration, http, needs_ipv6, running, telemetry, until
+from harness import TIMEOUT, Site, configuration, http, needs_ipv6, running, telemetry, until
 from services import free_port
 from tokens import RSA_KEY, jwk, key_server
 from valtronics_fast import Server
@@ -159,19 +159,6 @@ async def test_without_a_limit_a_pong_may_take_its_time() -> None:
         await asyncio.sleep(0.2)  # a limit of no time would be over long since
         client.connection.transport.resume_reading()
         await client.nothing_more()
-
-
-async def test_what_waits_for_clients_is_memory_in_use() -> None:
-    async with running() as site, site.client() as client:
-        await client.subscribe("alerts")
-        client.connection.transport.pause_reading()
-        queued = 0
-        while queued < 100_000:
-            site.server.publish(alert(message="x" * 16_000))
-            await asyncio.sleep(0)
-            queued = site.server.stats()["slow_readers"]["queued_bytes"]  # type: ignore[index]
-        assert site.server._estimate_memory() > queued
-        client.connection.transport.abort()
 
 
 # Addresses and TLS

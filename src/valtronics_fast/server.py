@@ -77,7 +77,7 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._http: HttpApi | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._trimmer = Trimmer(self._estimate_memory)
+        self._trimmer = Trimmer(lambda: self._clients.active * CONNECTION + self._hub.index.entries * SUBSCRIPTION)
         self._descriptors = DescriptorWatch()
         self._hub: Hub
         self._clients: Clients
@@ -196,11 +196,6 @@ class Server:
         if config.demo:
             producers.append(SimulatedFleet())
         return producers
-
-    def _estimate_memory(self) -> int:
-        """Return the bytes that clients use, roughly. What waits for them is shared, or copied into transports."""
-        subscriptions = self._hub.index.entries * SUBSCRIPTION
-        return self._clients.active * CONNECTION + subscriptions + self._hub.turn.backlog
 
     def _tick(self) -> None:
         """Let the connections' timers fire, and come again."""
