@@ -142,11 +142,6 @@ class Target:
         """Return how many descriptors are open."""
         return sum(1 for _ in Path(f"/proc/{self._process.pid}/fd").iterdir())
 
-    def cpu(self) -> float:
-        """Return the seconds of CPU time so far."""
-        used = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
-
     def get(self, path: str) -> dict[str, Any]:
         """Return the answer of the HTTP port."""
         url = f"http://127.0.0.1:{self.http_port}{path}"
