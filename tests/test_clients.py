@@ -136,7 +136,7 @@ async def test_a_client_may_go_meanwhile(caplog: pytest.LogCaptureFixture) -> No
             await keys.asked()
         await until(lambda: site.server.stats()["active_connections"] == 0)
         keys.release()
-        await until(lambda: not site.server._clients._verifications)
+        await until(lambda: not site.server._clients._tasks)
         assert not site.server._clients._users
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
@@ -147,7 +147,7 @@ async def test_stopping_does_not_wait_for_keys() -> None:
         await keys.asked()
         await site.server.stop()
         assert await client.closed() == (CloseCode.CLOSE_GOING_AWAY, [])
-        assert not site.server._clients._verifications
+        assert not site.server._clients._tasks
         keys.release()
 
 

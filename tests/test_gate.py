@@ -11,6 +11,7 @@ from valtronics_fast._core.scope import Grant
 from valtronics_fast._core.session import Session
 from valtronics_fast._core.wire import Channel
 from valtronics_fast.auth import Authenticator
+from valtronics_fast.backplanes.memory import MemoryBackplane
 from valtronics_fast.clients import Clients
 from valtronics_fast.errors import AuthError
 from valtronics_fast.gate import RETRY_WHEN_FULL, TLS_FACTOR, ServerGate
@@ -33,7 +34,15 @@ def make_gate(*, demo: bool = False, **limits: object) -> tuple[ServerGate, Clie
     config = configuration(demo=demo, **sections)
     hub = Hub(lambda function: function(), time.monotonic())
     suspects = Suspects(config.security)
-    clients = Clients(config, hub, Authenticator(config.auth), Statistics(), lambda _message: 0, suspects=suspects)
+    clients = Clients(
+        config,
+        hub,
+        Authenticator(config.auth),
+        Statistics(),
+        publish=hub.publish,
+        follow=MemoryBackplane().follow,
+        suspects=suspects,
+    )
     return ServerGate(config, clients), clients
 
 

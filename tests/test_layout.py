@@ -27,12 +27,14 @@ LAYERS = {
     "commands": {"frequency", "scope", "wire"},
     "publication": {"clock", "scope", "wire"},
     "encode": {"bitset", "publication", "wire"},
-    "history": {"publication", "types"},
+    "lanes": {"types", "wire"},
+    "history": {"lanes", "publication", "types"},
     "names": {"types"},
     "latest": {"encode", "publication", "types", "wire"},
     "throttle": {"bitset", "latest", "publication", "types"},
     "posting": {"bitset", "types"},
-    "index": {"bitset", "latest", "names", "posting", "publication", "throttle", "types", "wire"},
+    "index": {"bitset", "lanes", "latest", "names", "posting", "publication", "throttle", "types", "wire"},
+    "packet": {"buffer", "encode", "lanes", "latest", "publication", "types", "wire"},
     "queue": {"types"},
     "formats": {"encode", "wire"},
     "run": {"buffer", "encode", "formats", "queue", "types"},
@@ -40,8 +42,8 @@ LAYERS = {
     "fanout": {"bitset", "outbox", "queue", "types", "wheel", "wire"},
     "pacer": {"bitset", "fanout", "index", "latest", "outbox", "publication", "throttle", "types", "wheel"},
     "hub": {
-        "clock", "bitset", "encode", "fanout", "history", "index", "latest", "outbox", "pacer", "posting",
-        "publication", "throttle", "types", "wire",
+        "bitset", "buffer", "clock", "encode", "fanout", "history", "index", "lanes", "latest", "outbox", "packet",
+        "pacer", "posting", "publication", "throttle", "types", "wire",
     },
     "subscriptions": {
         "bitset", "commands", "fanout", "frequency", "index", "outbox", "publication", "scope", "throttle", "types",
@@ -53,8 +55,8 @@ LAYERS = {
     "catchup": {"hub", "index", "latest", "outbox", "publication", "subscriptions", "throttle", "types", "wire"},
     "replay": {"commands", "encode", "history", "hub", "index", "publication", "subscriptions", "throttle"},
     "feed": {
-        "catchup", "client", "clock", "commands", "connection", "latest", "publication", "queue", "replay", "scope",
-        "subscriptions", "types", "wire",
+        "catchup", "client", "clock", "commands", "connection", "lanes", "latest", "publication", "queue", "replay",
+        "scope", "subscriptions", "types", "wire",
     },
     "explain": {
         "bitset", "commands", "connection", "feed", "history", "index", "latest", "publication", "subscriptions",
@@ -65,8 +67,8 @@ LAYERS = {
         "subscriptions", "types", "wire",
     },
     "checks": {
-        "bitset", "catchup", "history", "hub", "index", "latest", "names", "outbox", "posting", "queue", "session",
-        "subscriptions", "types", "wheel", "wire",
+        "bitset", "catchup", "history", "hub", "index", "lanes", "latest", "names", "outbox", "posting", "publication",
+        "queue", "session", "subscriptions", "types", "wheel", "wire",
     },
 }  # fmt: skip
 MODULES = sorted(path.stem for path in CORE.glob("*.pyx"))

@@ -48,7 +48,7 @@ cdef class CatchUp:
             return cursor
         cursor = Cursor.__new__(Cursor)
         cursor.owner = self.outbox
-        cursor.floor = cursor.began = self.hub.history_of(channel).last
+        cursor.floor = cursor.began = self.hub.taken[channel]
         self.hub.table_of(channel).place(cursor, True, cursor.began)
         self.cursors[channel] = cursor
         if channel != Channel.DEVICES:
@@ -72,7 +72,7 @@ cdef class CatchUp:
         if table is None:
             return NoResult.OK
         cursor = self.follow(channel)
-        cursor.began = self.hub.history_of(channel).last        # settle() has been called
+        cursor.began = self.hub.taken[channel]        # settle() has been called
         if devices is None:
             cursor.floor = 0
             cursor.from_start = True
@@ -123,7 +123,7 @@ cdef class CatchUp:
                 elif values not in self.kept:
                     self.note(values, values.offset)
             node = (<Node>node).older
-        cursor.began = self.hub.history_of(channel).last
+        cursor.began = self.hub.taken[channel]
         self.count_memory()
         return NoResult.OK
 

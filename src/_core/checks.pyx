@@ -14,10 +14,12 @@ from .catchup cimport CatchUp
 from .history cimport History
 from .hub cimport Hub
 from .index cimport Filter, Index, Term
+from .lanes cimport LANE_COUNT, PARTITIONS, Lanes, partition_of
 from .latest cimport Cursor, LatestTable, Node, Values
 from .names cimport Names
 from .outbox cimport Outbox, Turn
 from .posting cimport Posting
+from .publication cimport Publication
 from .queue cimport ANSWER, OutQueue, frame_at
 from .session cimport Session
 from .subscriptions cimport ChannelTable, Coverage, Subscription, SubscriptionTable
@@ -225,17 +227,32 @@ cdef object check_queue(Outbox outbox, Turn turn):
 
 
 cdef object check_history(History history):
-    """Check a channel's history: its bounds, and that every offset has its publication."""
-    cdef uint64_t offset
-    cdef Py_ssize_t nbytes = 0
-    require(history.first <= history.last + 1, "a history begins behind its end")
-    require(len(history) <= history.max_messages, "a history has too many messages")
-    require(len(history) <= history._capacity, "a history is larger than its memory")
-    for offset in range(history.first, history.last + 1):
-        nbytes += history._records[offset % <uint64_t>history._capacity].nbytes
-        require(history.at(offset).values is None, "a history keeps a producer's objects")
+    """Check a channel's history: its bounds, and that its publications are in order."""
+    cdef uint64_t offset = history.lost
+    cdef Py_ssize_t nbytes = 0, i
+    require(history.lost <= history.last, "a history has lost what has not come yet")
+    require(history.count <= history.max_messages, "a history has too many messages")
+    require(history.count <= history._capacity, "a history is larger than its memory")
+    for i in range(history.count):
+        require(history.at(i).offset > offset, "a history is not in order")
+        offset = history.at(i).offset
+        nbytes += history.at(i).nbytes
+        require((<Publication>history.at(i).publication).values is None, "a history keeps a producer's objects")
+    require(offset <= history.last, "a history is ahead of itself")
     require(history.nbytes == nbytes, f"a history counts {history.nbytes} bytes, there are {nbytes}")
     require(not history.max_bytes or nbytes <= history.max_bytes, "a history has too many bytes")
+
+
+cdef object check_lanes(Lanes lanes, Index index):
+    """Check that the lanes count the devices that the index has."""
+    cdef int channel, lane
+    cdef object counts = _Counter()
+    for channel in range(CHANNEL_COUNT):
+        for device in <dict>index._devices[channel]:
+            counts[channel * PARTITIONS + partition_of(device)] += 1
+        require(lanes.everywhere[channel] == (index.find_all(channel).count > 0), "all devices are wanted, or are not")
+    for lane in range(LANE_COUNT):
+        require(lanes.devices[lane] == counts[lane], f"lane {lane} counts {lanes.devices[lane]} devices")
 
 
 cdef object check_latest(LatestTable table, int channel, uint64_t last):
@@ -350,7 +367,9 @@ def check_hub(Hub hub not None):
     for channel in range(CHANNEL_COUNT):
         check_history(hub.history_of(channel))
         if hub.table_of(channel) is not None:
-            check_latest(hub.table_of(channel), channel, hub.history_of(channel).last)
+            check_latest(hub.table_of(channel), channel, hub.taken[channel])
+    if hub.lanes is not None:
+        check_lanes(hub.lanes, hub.index)
     posted = {key: there for key, there in check_index(hub.index).items() if there}
     require(posted == found, "the index is not what the connections are subscribed to")
     for term in hub.index._terms.values():

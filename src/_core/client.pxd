@@ -1,7 +1,7 @@
 """A client that authenticates (protocol.md, section 2): tokens, renewal, expiry, and how it is answered.
 
     connect ── auth ──► host.authenticate() ──► Grant now ─────────────────────────► accept() or refuse()
-                              └─► later: `authenticating`; what comes meanwhile waits in the backlog ──┘
+                              └─► later: `waiting`; what comes meanwhile waits in the backlog ────────┘
 
 The host is the Python side; it is asked once a connection or once a command. Its methods (see `Host` in
 client.pyi) do not raise for bad input.
@@ -27,14 +27,14 @@ cdef class Client(Connection):
         readonly int endpoint           # the one Channel that the endpoint serves; -1: all
         Grant handshake_grant           # what came with the handshake, until on_open
         readonly Grant grant            # None: not authenticated
-        # Authentication. Backlog: messages that came while a token is being verified, bounded.
-        bint authenticating
-        int auth_outcome                # ErrorCode of the last one
+        bint waiting                    # for the outcome of a command
+        list backlog                    # messages that came meanwhile, bounded
+        Py_ssize_t backlog_bytes
+        int outcome                     # ErrorCode of the command that was waited for
+        # Authentication.
         object auth_id
         int auth_wishes
         uint32_t auth_failures
-        list backlog
-        Py_ssize_t backlog_bytes
         bint dropped_untold             # messages were dropped, and the peer is still to be told
         # Expiry.
         double expires_at               # monotonic; INFINITY: never

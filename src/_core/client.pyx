@@ -15,7 +15,7 @@ from .wire cimport CloseCode, ErrorCode
 from .wire import CHANNEL_NAMES as _CHANNEL_NAMES, ERROR_NAMES as _ERROR_NAMES, ERROR_TEXTS as _ERROR_TEXTS
 
 cdef enum:
-    BACKLOG_MESSAGES = 64           # messages that may wait for a token's verification
+    BACKLOG_MESSAGES = 64           # messages that may wait for the outcome of a command
     BACKLOG_BYTES = 1 << 16
     MAX_FAILURES = 3                # internal errors that end a connection
 
@@ -80,7 +80,7 @@ cdef class Client(Connection):
         return NoResult.OK
 
     cdef NoResult on_rate_limited(self, double retry_after) except NoResult.EXC:
-        if self.authenticating and self.grant is None:
+        if self.waiting and self.grant is None:
             self.dropped_untold = True          # nothing goes out before auth_response
             return NoResult.OK
         self.fail(ErrorCode.RATE_LIMITED, None, None, -1, retry_after)
@@ -136,11 +136,11 @@ cdef class Client(Connection):
         outcome = self.host.authenticate(self, message.get("token"))
         if outcome is None:
             self.refuse(id, ErrorCode.INVALID_TOKEN, None)
-            return self.auth_outcome
+            return self.outcome
         if isinstance(outcome, Grant):
             self.accept(outcome, id, wishes, False, now)
-            return self.auth_outcome
-        self.authenticating = True
+            return self.outcome
+        self.waiting = True
         self.auth_id = id
         self.auth_wishes = wishes
         self.host.wait(self, outcome)
@@ -149,23 +149,23 @@ cdef class Client(Connection):
     def verified(self, Grant grant):
         """Go on after a verification that took its time; None: the token was refused."""
         cdef double now = monotonic_seconds()
-        if self.state != STATE_OPEN or not self.authenticating:
+        if self.state != STATE_OPEN or not self.waiting:
             return
-        self.authenticating = False
+        self.waiting = False
         try:
             if grant is None:
                 self.refuse(self.auth_id, ErrorCode.INVALID_TOKEN, None)
             else:
                 self.accept(grant, self.auth_id, self.auth_wishes, False, now)
         except Exception as error:
-            self.auth_outcome = self.fail_internally(error, self.auth_id)
+            self.outcome = self.fail_internally(error, self.auth_id)
         if self.dropped_untold:
             self.dropped_untold = False
             self.fail(ErrorCode.RATE_LIMITED, None)
         self.resume(now)
 
     cdef bint defer(self, const char *text, Py_ssize_t size) except -1:
-        """Keep a message that has to wait for a verification; False when too much waits already."""
+        """Keep a message that has to wait for another one's outcome; False when too much waits already."""
         if self.backlog is None:
             self.backlog = []
         if len(self.backlog) >= BACKLOG_MESSAGES or self.backlog_bytes + size > BACKLOG_BYTES:
@@ -175,7 +175,7 @@ cdef class Client(Connection):
         return True
 
     cdef NoResult resume(self, double now) except NoResult.EXC:
-        """Handle what came while a token was being verified; what has to wait again goes back to the backlog."""
+        """Handle what came while a command waited for its outcome; what has to wait again goes back to the backlog."""
         cdef list backlog = self.backlog
         cdef bytes text
         cdef Py_ssize_t i = 0
@@ -194,7 +194,7 @@ cdef class Client(Connection):
 
     cdef NoResult refuse(self, object id, int code, str text) except NoResult.EXC:
         """Answer a refused authentication; the third one ends the connection."""
-        self.auth_outcome = code
+        self.outcome = code
         self.auth_failures += 1
         self.answer({"type": "auth_response", "success": False, "error": _ERROR_NAMES[code],
                      "message": text if text is not None else _ERROR_TEXTS[code]}, id)
@@ -220,7 +220,7 @@ cdef class Client(Connection):
         if first and not self.host.join(self, grant.user):
             self.refuse(id, ErrorCode.TOO_MANY_CONNECTIONS, None)
             return self.close(CloseCode.CLOSE_TOO_MANY_CONNECTIONS)
-        self.auth_outcome = ErrorCode.NO_ERROR
+        self.outcome = ErrorCode.NO_ERROR
         lost = self.on_grant(grant)
         self.grant = grant
         self.expires_at = now + remaining

@@ -4,7 +4,7 @@ For operators (docs/http-api.md), and never on the hot path. Nothing is changed 
 """
 
 from libc.math cimport INFINITY
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 
 from .bitset cimport slotset_has
 from .commands cimport FILTER_NAMES
@@ -13,7 +13,7 @@ from .feed cimport Feed
 from .history cimport History
 from .index cimport Filter
 from .latest cimport Values
-from .publication cimport MetricMask, mask_any, mask_has
+from .publication cimport MetricMask, Publication, mask_any, mask_has
 from .subscriptions cimport ChannelTable, Subscription
 from .throttle cimport Cohort, Throttle, is_throttled
 from .wire cimport CHANNEL_COUNT, Channel
@@ -72,14 +72,14 @@ cdef object last_input(Feed feed, int channel, object device, double now):
     """Return how many seconds ago the device's last message came on the channel; None: that is not known."""
     cdef Values values
     cdef History history
-    cdef uint64_t offset
+    cdef Py_ssize_t i
     if channel != Channel.ALERTS:
         values = feed.hub.table_of(channel).find(device)
         return None if values is None else max(0.0, now - values.received_at)
     history = feed.hub.history_of(channel)
-    for offset in range(history.last, history.first - 1, -1):
-        if history.at(offset).device == device:
-            return max(0.0, now - history.received_at(offset))
+    for i in range(history.count - 1, -1, -1):
+        if (<Publication>history.at(i).publication).device == device:
+            return max(0.0, now - history.at(i).at)
     return None
 
 

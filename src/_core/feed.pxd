@@ -23,5 +23,6 @@ cdef class Feed(Client):
     cdef NoResult before_change(self, int channel) except NoResult.EXC
     cdef NoResult notify(self, bint now) except NoResult.EXC
     cdef NoResult send_snapshot(self, Subscription subscription) except NoResult.EXC
+    cdef bint must_follow(self, int channel, Selection selection, frozenset denied) except -1
     cdef dict position(self, int channel, Selection selection, bint recovered)
     cdef list missed(self, Subscription subscription, Selection selection, double now)

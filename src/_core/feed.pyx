@@ -16,6 +16,7 @@ from .subscriptions cimport Subscription, SubscriptionTable
 from .types cimport NoResult
 from .wire cimport CHANNEL_COUNT
 
+from .lanes import lanes_in as _lanes_in
 from .wire import CHANNEL_NAMES as _CHANNEL_NAMES
 
 cdef enum:
@@ -137,6 +138,39 @@ cdef class Feed(Client):
         if selection.epoch is None or self.queue.withheld & (1 << subscription.channel):
             return None
         return replayed(self.hub, self.table, subscription, selection, <Py_ssize_t>min(room, <uint64_t>MAX_BYTES), now)
+
+    cdef bint must_follow(self, int channel, Selection selection, frozenset denied) except -1:
+        """Say whether a subscription has to wait for the log, and have the host see to it.
+
+        This node may not follow its lanes yet, or may not have come as far in the log as the client has.
+        """
+        cdef object devices = self.grant.devices if selection.devices is None else selection.devices - denied
+        cdef uint64_t partitions = self.hub.lanes.partitions_of(channel, devices)
+        cdef bint ahead = selection.epoch == self.hub.epoch and selection.offset > self.hub.history_of(channel).last
+        if not partitions & ~self.hub.lanes.followed[channel] and not ahead:
+            return False
+        self.host.follow(self, _lanes_in(channel, partitions), selection.offset if ahead else 0)
+        return True
+
+    cdef NoResult on_missed(self, int channel, uint64_t partitions) except NoResult.EXC:
+        """Tell that something of these partitions (a bit each) was missed, and send the newest values again."""
+        cdef Subscription subscription
+        cdef list touched = []
+        cdef bint told = False
+        if self.grant is None or self.state != STATE_OPEN:
+            return NoResult.OK
+        for subscription in self.table.of_channel(channel):
+            if self.hub.lanes.partitions_of(channel, self.table.covered(subscription)) & partitions:
+                touched.append(subscription)
+                told |= subscription.term.recovers
+        if told:
+            self.answer({"type": "resync", "channel": NAME_OF_CHANNEL[channel],
+                         "position": {"epoch": self.hub.epoch, "offset": self.hub.history_of(channel).last}}, None)
+        if touched:
+            self.before_change(channel)
+        for subscription in touched:
+            self.send_snapshot(subscription)
+        return NoResult.OK
 
     # For the server.
 

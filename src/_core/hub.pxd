@@ -1,6 +1,11 @@
 """The hub: publish: index -> projection -> frames -> queues.
 
 Python is crossed once a publication. Fanout is the half below: connections, queues, counters.
+
+Two things are counted. `taken` is what this hub has taken in, for itself: who is behind with what. An offset is what
+clients see and give back in `since`. A hub that is alone counts its offsets itself. With a log that several nodes share
+(`lanes` is set) they are the log's: what is published is packed for the log (pack), and delivered once it comes back
+from there (deliver), on every node that follows its lane.
 """
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
@@ -9,11 +14,13 @@ from .bitset cimport SlotSet
 from .fanout cimport Fanout
 from .history cimport History
 from .index cimport Index, Probe
+from .lanes cimport Lanes
 from .latest cimport LatestTable, Values
 from .pacer cimport Pacer
 from .posting cimport Posting
 from .publication cimport MetricMask, Publication
 from .types cimport NoResult
+from .wire cimport CHANNEL_COUNT
 
 cimport cython
 
@@ -41,9 +48,11 @@ cdef class Hub(Fanout):
     cdef:
         readonly Index index
         readonly Pacer pacer
-        readonly str epoch              # of this process; an offset means nothing in another one
+        public str epoch                # of the offsets; they mean nothing in another one
+        readonly Lanes lanes            # None: the hub is alone
         readonly list latest            # channel -> LatestTable; None: events without a newest state
-        readonly list histories         # channel -> History, which counts its offsets
+        readonly list histories         # channel -> History
+        uint64_t taken[CHANNEL_COUNT]   # publications
         bint _publishing                # below is the publication at hand: there is one at a time
         # Its frames by projection.
         Projection _projections[SEARCHED_VARIANTS]
@@ -60,5 +69,8 @@ cdef class Hub(Fanout):
     cdef NoResult plan(self, Publication publication, Posting posting, const Probe *probe,
                        uint64_t offset) except NoResult.EXC
     cdef NoResult forget(self, Values values, const MetricMask *metrics, double now) except NoResult.EXC
-    cdef Values store(self, Publication publication, uint64_t offset, double now)
-    cdef uint64_t publish_publication(self, Publication publication, double now) except? 0xFFFFFFFFFFFFFFFF
+    cdef Values store(self, Publication publication, double now)
+    cdef Py_ssize_t measure(self, Publication publication) except -1
+    # offset 0: it has none, and is not kept for recovery.
+    cdef uint64_t publish_publication(self, Publication publication, uint64_t offset,
+                                      double now) except? 0xFFFFFFFFFFFFFFFF

@@ -1,19 +1,22 @@
 """The hub; hub.pxd has the overview."""
 
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memset
 
+from .buffer cimport ByteBuffer, buffer_free
 from .clock cimport monotonic_seconds
 from .encode cimport frame_of_publication
 from .fanout cimport Fanout
 from .history cimport History
 from .index cimport Filter, Index, Probe
+from .lanes cimport PARTITIONS, Lanes, partition_of
 from .latest cimport Cursor, LatestTable, Values
 from .outbox cimport Outbox
+from .packet cimport PacketReader, dump_latest, packet_read, packet_write
 from .pacer cimport Pacer
 from .posting cimport Posting
 from .publication cimport MetricMask, Publication, publication_of
@@ -21,6 +24,7 @@ from .throttle cimport is_throttled
 from .types cimport NoResult
 from .wire cimport CHANNEL_COUNT, Channel, ErrorCode
 
+from .packet import PacketError as _PacketError
 from .publication import PublicationError
 from secrets import token_hex as _token_hex
 
@@ -43,13 +47,16 @@ cdef class Hub(Fanout):
         history_size: bytes that they may take; 0: no bound.
         history_age: seconds that they are kept; 0: no bound.
         epoch: what tells this process's offsets from another one's; None: made up.
+        shared: what is published comes from a log that is shared with other nodes.
     """
 
     def __init__(self, schedule, double now, *, delay=None, double tick=0.05, Py_ssize_t names=65536,
                  Py_ssize_t max_payload=0, uint64_t max_backlog=0, Py_ssize_t max_latest=0, Py_ssize_t history=0,
-                 Py_ssize_t history_size=0, double history_age=0, str epoch=None):
+                 Py_ssize_t history_size=0, double history_age=0, str epoch=None, bint shared=False):
         Fanout.__init__(self, schedule, now, delay=delay, tick=tick, max_backlog=max_backlog)
         self.index = Index(names)
+        if shared:
+            self.lanes = self.index.lanes = Lanes()
         self.pacer = Pacer(self, self.index, now)
         self.epoch = epoch if epoch is not None else _token_hex(8)
         self.latest = [None if channel == Channel.ALERTS else LatestTable(max_latest)
@@ -132,20 +139,28 @@ cdef class Hub(Fanout):
             (<Outbox>cursor.owner).on_forgotten(values, metrics)
         return NoResult.OK
 
-    cdef Values store(self, Publication publication, uint64_t offset, double now):
-        """Note a publication's values, if its channel has newest ones, and keep the bound on them."""
+    cdef Py_ssize_t measure(self, Publication publication) except -1:
+        """Serialise all of a publication; return the bytes of the message as JSON. PublicationError: too many."""
+        cdef Py_ssize_t size = publication.finish()
+        if self.max_payload and size > self.max_payload:
+            raise PublicationError(ErrorCode.MESSAGE_TOO_LARGE, f"a data message has at most {self.max_payload} bytes")
+        return size
+
+    cdef Values store(self, Publication publication, double now):
+        """Take a publication in: note its values, if its channel has newest ones, and keep the bound on them."""
         cdef LatestTable table = self.table_of(publication.channel)
+        cdef uint64_t number = self.taken[publication.channel] + 1
         cdef Values values, oldest
         cdef MetricMask displaced
         if table is None:
             return None
         if publication.count == 0:
-            values = table.store_event(publication, offset, now)
+            values = table.store_event(publication, number, now)
         else:
             values = table.find(publication.device)
             if values is not None and values.displaced_by(publication, &displaced):
                 self.forget(values, &displaced, now)
-            values = table.store(publication, offset, now)
+            values = table.store(publication, number, now)
         oldest = table.excess(values)
         while oldest is not None:
             self.forget(oldest, NULL, now)
@@ -153,7 +168,8 @@ cdef class Hub(Fanout):
             oldest = table.excess(values)
         return values
 
-    cdef uint64_t publish_publication(self, Publication publication, double now) except? 0xFFFFFFFFFFFFFFFF:
+    cdef uint64_t publish_publication(self, Publication publication, uint64_t offset,
+                                      double now) except? 0xFFFFFFFFFFFFFFFF:
         """Queue a publication for everybody who is subscribed to it; return how many subscriptions matched."""
         cdef Probe probe
         cdef uint64_t matched = 0
@@ -161,8 +177,6 @@ cdef class Hub(Fanout):
         cdef Py_ssize_t i, at_device
         cdef Posting posting = None
         cdef int channel = publication.channel
-        cdef History history = self.history_of(channel)
-        cdef uint64_t offset = history.last + 1
         cdef Py_ssize_t size
         cdef Values values
         cdef Plan *plan
@@ -171,10 +185,7 @@ cdef class Hub(Fanout):
             raise RuntimeError("publish() within publish()")
         self._publishing = True
         try:
-            size = publication.finish()
-            if self.max_payload and size > self.max_payload:
-                raise PublicationError(ErrorCode.MESSAGE_TOO_LARGE,
-                                       f"a data message has at most {self.max_payload} bytes")
+            size = self.measure(publication)
             self.index.prepare(publication, &probe)
             self.publication += 1
             self._planned = 0
@@ -185,8 +196,10 @@ cdef class Hub(Fanout):
                 self.plan(publication, posting, &probe, offset)
             at_device = self._planned
             self.plan(publication, self.index.find_all(channel), &probe, offset)
-            values = self.store(publication, offset, now)
-            history.append(publication, size, now)
+            values = self.store(publication, now)
+            self.taken[channel] += 1
+            if offset:
+                self.history_of(channel).append(publication, offset, size, now)
             for i in range(self._planned):
                 plan = &self._plans[i]
                 mark = shadowed and i < at_device
@@ -207,7 +220,7 @@ cdef class Hub(Fanout):
         return matched
 
     def publish(self, message, now=None):
-        """Queue a data message for everybody who is subscribed to it.
+        """Queue a data message for everybody who is subscribed to it on this node, whatever the others do.
 
         Args:
             message: a data message (protocol.md, section 3); what is missing and can be known is filled in.
@@ -219,7 +232,114 @@ cdef class Hub(Fanout):
         Raises:
             PublicationError: the message is none, or too large; it has the wire's code, and nobody got anything.
         """
-        return self.publish_publication(publication_of(message), monotonic_seconds() if now is None else now)
+        cdef Publication publication = publication_of(message)
+        cdef uint64_t offset = 0 if self.lanes is not None else self.history_of(publication.channel).last + 1
+        return self.publish_publication(publication, offset, monotonic_seconds() if now is None else now)
+
+    # With a log that several nodes share.
+
+    def pack(self, message):
+        """Return the lane of a data message, and it as a packet for the log (packet.pxd).
+
+        Raises:
+            PublicationError: the message is none, or too large; it has the wire's code.
+        """
+        cdef Publication publication = publication_of(message)
+        cdef ByteBuffer out
+        self.measure(publication)
+        memset(&out, 0, sizeof(out))
+        try:
+            packet_write(&out, publication)
+            return (publication.channel * PARTITIONS + partition_of(publication.device),
+                    PyBytes_FromStringAndSize(out.data, out.size))
+        finally:
+            buffer_free(&out)
+
+    def receive(self, bytes packets not None, uint64_t offset, now=None):
+        """Queue what has come from the log for everybody who is subscribed to it.
+
+        Args:
+            packets: of one lane.
+            offset: of the first one; the others' follow. 0: they have none, for the log is away.
+            now: monotonic seconds; None: the clock's.
+
+        Returns:
+            How many subscriptions matched.
+
+        Raises:
+            PacketError: something in it is no packet; what stands before it has been delivered.
+        """
+        cdef double time = monotonic_seconds() if now is None else now
+        cdef PacketReader reader
+        cdef Publication publication
+        cdef uint64_t matched = 0
+        reader.data = PyBytes_AS_STRING(packets)
+        reader.size = PyBytes_GET_SIZE(packets)
+        while reader.size:
+            publication = packet_read(&reader)
+            if offset and offset <= self.history_of(publication.channel).last:
+                raise _PacketError("a packet is older than what has come")
+            matched += self.publish_publication(publication, offset, time)
+            if offset:
+                offset += 1
+        return matched
+
+    def advance_log(self, uint64_t offset):
+        """Note that everything up to an offset has come from the log, as far as it is followed."""
+        cdef int channel
+        for channel in range(CHANNEL_COUNT):
+            self.history_of(channel).advance(offset)
+
+    def absorb(self, list entries not None, *, bint newest, now=None):
+        """Take in what came before, without delivering it to anybody.
+
+        Args:
+            entries: (packets, offset of their first one), of one lane, in order.
+            newest: they are newest values (dump) and no history.
+            now: monotonic seconds; None: the clock's.
+
+        Raises:
+            PacketError: something in it is no packet; nothing of the history was taken.
+        """
+        cdef double time = monotonic_seconds() if now is None else now
+        cdef PacketReader reader
+        cdef Publication publication = None
+        cdef list publications = [], offsets = []
+        cdef bytes packets
+        cdef uint64_t offset
+        for packets, offset in entries:
+            reader.data = PyBytes_AS_STRING(packets)
+            reader.size = PyBytes_GET_SIZE(packets)
+            while reader.size:
+                publication = packet_read(&reader)
+                self.measure(publication)
+                if newest:
+                    self.store(publication, time)
+                    self.taken[publication.channel] += 1
+                publications.append(publication)
+                offsets.append(offset)
+                offset += 1
+        if publications and not newest:
+            self.history_of(publication.channel).merge(publications, offsets, time)
+
+    def dump(self, lanes):
+        """Return the newest values and states of these lanes, for a node that begins to follow them: lane -> packets.
+
+        Takes a look at every device of the channels.
+        """
+        return dump_latest(self.latest, lanes)
+
+    def resync(self, lanes):
+        """Tell the clients that something of these lanes was missed, and send them the newest values again."""
+        cdef uint64_t partitions[CHANNEL_COUNT]
+        cdef int channel
+        memset(partitions, 0, sizeof(partitions))
+        for lane in lanes:
+            partitions[<int>lane // PARTITIONS] |= (<uint64_t>1) << (<int>lane % PARTITIONS)
+        for outbox in list(self._outboxes):
+            for channel in range(CHANNEL_COUNT):
+                if outbox is not None and partitions[channel]:
+                    (<Outbox>outbox).on_missed(channel, partitions[channel])
 
     @property
     def tick(self):

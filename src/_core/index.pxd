@@ -15,6 +15,7 @@ interned, counted, and gone with their last user, names likewise.
 """
 from libc.stdint cimport uint32_t, uint64_t
 
+from .lanes cimport Lanes
 from .latest cimport Values
 from .names cimport Names
 from .posting cimport Posting
@@ -74,6 +75,7 @@ cdef class Index:
         readonly Py_ssize_t entries     # slots in all postings together
         list _devices                   # channel -> dict: device -> Posting
         list _all                       # channel -> Posting
+        Lanes lanes                     # None: there is one node
         dict _terms
         dict _filters
         list left                       # Cohorts that the slot at hand was in, for its SubscriptionTable

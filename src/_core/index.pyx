@@ -181,6 +181,8 @@ cdef class Index:
         if posting is None:
             posting = Posting.__new__(Posting)
             (<dict>self._devices[channel])[device] = posting
+        if posting.count == 0 and self.lanes is not None:
+            self.lanes.enter(channel, device)
         posting.add(filter, slot)
         self.entries += 1
         return NoResult.OK
@@ -193,6 +195,8 @@ cdef class Index:
         self.leave(filter, device, device is None, slot)
         self.entries -= 1
         vfast_invariant(self.entries >= 0)
+        if posting.count == 0 and self.lanes is not None:
+            self.lanes.leave(channel, device)
         if posting.count == 0 and device is not None:
             vfast_invariant(posting.shadowed == 0)
             del (<dict>self._devices[channel])[device]

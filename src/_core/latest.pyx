@@ -4,13 +4,12 @@ cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
-from libc.math cimport NAN
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memset
 
 from .encode cimport frame_of, frame_of_pieces
-from .publication cimport MAX_METRICS, MetricMask, Publication, mask_add, mask_drop
+from .publication cimport MAX_METRICS, MetricMask, Publication, mask_add, mask_drop, number_of
 from .types cimport NoResult
 from .wire cimport Opcode
 
@@ -18,24 +17,6 @@ cdef enum:
     # Bytes of a device and of a metric beside their texts, roughly: objects, table entries, list nodes.
     DEVICE_COST = 600
     METRIC_COST = 160
-
-
-cdef double number_of(object value) noexcept:
-    """Return a metric's value where it is a number, else NaN."""
-    cdef PyObject *inner
-    if type(value) is dict:
-        inner = PyDict_GetItem(<dict>value, "value")
-        if inner == NULL:
-            return NAN
-        value = <object>inner
-    if type(value) is float:
-        return <double>value
-    if type(value) is int:
-        try:
-            return <double>value
-        except OverflowError:
-            return NAN
-    return NAN
 
 
 cdef class Node:

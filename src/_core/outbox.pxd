@@ -80,5 +80,6 @@ cdef class Outbox(WSListener):
     cdef NoResult on_behind(self) except NoResult.EXC
     cdef NoResult on_room(self) except NoResult.EXC
     cdef NoResult on_owed(self, object values, uint64_t since) except NoResult.EXC
+    cdef NoResult on_missed(self, int channel, uint64_t partitions) except NoResult.EXC
     cdef NoResult on_forgotten(self, object values, const MetricMask *metrics) except NoResult.EXC
     cdef NoResult on_timer(self, double now) except NoResult.EXC

@@ -383,6 +383,10 @@ cdef class Outbox(WSListener):
         """A frame of a device's values was due, and the channel's data is kept back; all after `since` is owed."""
         return NoResult.OK
 
+    cdef NoResult on_missed(self, int channel, uint64_t partitions) except NoResult.EXC:
+        """Something was missed that was published in these partitions (a bit each) of a channel."""
+        return NoResult.OK
+
     cdef NoResult on_forgotten(self, object values, const MetricMask *metrics) except NoResult.EXC:
         """Metrics of a device's values (NULL: all) are about to be forgotten; the connection may be owed some."""
         return NoResult.OK

@@ -76,4 +76,6 @@ cdef class Publication:
 
 
 cdef bytes serialised(object value)
+# A metric's value where it is a number, else NaN.
+cdef double number_of(object value) noexcept
 cdef Publication publication_of(object message)

@@ -5,6 +5,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.dict cimport PyDict_GetItem, PyDict_Next
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DATA, PyUnicode_GET_LENGTH
+from libc.math cimport NAN
 from libc.string cimport memchr, memcpy
 
 from .clock cimport iso_now
@@ -115,6 +116,24 @@ cdef object completed_metric(object value):
     if isinstance(value, (list, tuple, dict)):
         fail("a metric is an object or a single value")
     return {"value": value, "unit": None, "timestamp": iso_now()}
+
+
+cdef double number_of(object value) noexcept:
+    """Return a metric's value where it is a number, else NaN."""
+    cdef PyObject *inner
+    if type(value) is dict:
+        inner = PyDict_GetItem(<dict>value, "value")
+        if inner == NULL:
+            return NAN
+        value = <object>inner
+    if type(value) is float:
+        return <double>value
+    if type(value) is int:
+        try:
+            return <double>value
+        except OverflowError:
+            return NAN
+    return NAN
 
 
 cdef object take_metrics(Publication self, object metrics, bint complete):

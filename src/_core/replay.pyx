@@ -20,21 +20,24 @@ cdef list replayed(Hub hub, SubscriptionTable table, Subscription subscription, 
     cdef Publication publication
     cdef Probe probe
     cdef MetricMask mask
-    cdef uint64_t offset = selection.offset
+    cdef uint64_t partitions = 0
+    cdef Py_ssize_t i
     cdef list frames = []
     cdef bytes frame
+    if hub.lanes is not None:
+        partitions = hub.lanes.partitions_of(subscription.channel, table.covered(subscription))
     # At a frequency only the newest of what was missed is wanted: that is a snapshot.
-    if selection.epoch != hub.epoch or is_throttled(&subscription.term.pace) or not history.reaches(offset, now):
+    if selection.epoch != hub.epoch or is_throttled(&subscription.term.pace) or (
+            not history.reaches(selection.offset, partitions, now)):
         return None
-    while offset < history.last:
-        offset += 1
-        publication = history.at(offset)
+    for i in range(history.position_behind(selection.offset), history.count):
+        publication = <Publication>history.at(i).publication
         if not table.covers(subscription, publication.device):
             continue
         hub.index.prepare(publication, &probe)
         memset(&mask, 0, sizeof(MetricMask))
         if hub.index.term_matches(subscription.term, &probe, &mask):
-            frame = frame_of_publication(publication, &mask, offset)
+            frame = frame_of_publication(publication, &mask, history.at(i).offset)
             room -= PyBytes_GET_SIZE(frame)
             if room < 0:
                 return None

@@ -26,6 +26,8 @@ cdef class Session(Feed):
     cdef:
         bint wants_implicit             # the endpoint subscribes by itself
         Batch batch                     # the one that waits
+        dict deferred                   # the subscribe command that waits for its lanes
+        bint has_followed               # ... and is done now
 
     cdef NoResult on_json(self, const char *text, Py_ssize_t size, double now) except NoResult.EXC
     cdef NoResult on_packed(self, const char *data, Py_ssize_t size, double now) except NoResult.EXC

@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdlib cimport free, malloc
 
-from .clock cimport iso_now
+from .clock cimport iso_now, monotonic_seconds
 from .commands cimport Outline, Selection, command_of, decode, devices_of, id_of, outline, select, selection_filters
 from .commands cimport take_recovery
 from .connection cimport STATE_OPEN, Limits
@@ -62,11 +62,12 @@ cdef class Session(Feed):
 
     cdef NoResult on_closed(self) except NoResult.EXC:
         self.batch = None
+        self.deferred = None
         return Feed.on_closed(self)
 
     cdef NoResult on_message(self, const char *data, Py_ssize_t size, double now) except NoResult.EXC:
         """Handle one message, in the format that the client has negotiated."""
-        if self.authenticating:
+        if self.waiting:
             return NoResult.OK if self.defer(data, size) else self.drop(now)
         if self.queue.format & FORMAT_MSGPACK:
             return self.on_packed(data, size, now)
@@ -184,7 +185,8 @@ cdef class Session(Feed):
         channel = number
         if self.endpoint >= 0 and channel != self.endpoint:
             return -self.fail(ErrorCode.CHANNEL_NOT_ALLOWED, id, None, channel)
-        self.hub.counters[channel].received += 1
+        if not self.has_followed:           # then it was counted when it came
+            self.hub.counters[channel].received += 1
         return channel
 
     cdef int subscribe(self, dict message, object id, double now) except -1:
@@ -216,6 +218,9 @@ cdef class Session(Feed):
         if (self.limits.subscriptions and self.table.count - replaced + 1 > self.limits.subscriptions) or (
                 self.limits.device_ids and self.table.devices - replaced_devices + devices > self.limits.device_ids):
             return self.fail(ErrorCode.TOO_MANY_SUBSCRIPTIONS, id, None, channel)
+        if self.hub.lanes is not None and not self.has_followed and self.must_follow(channel, selection, denied):
+            self.deferred, self.waiting = message, True
+            return ErrorCode.NO_ERROR
         self.before_change(channel)
         try:
             subscription = self.table.subscribe(channel, selection, False)
@@ -240,6 +245,21 @@ cdef class Session(Feed):
         if selection.snapshot or (selection.epoch is not None and missed is None):
             self.send_snapshot(subscription)
         return ErrorCode.NO_ERROR
+
+    def followed(self):
+        """Go on with a subscription whose lanes are followed now, or can't be."""
+        cdef double now = monotonic_seconds()
+        cdef dict message = self.deferred
+        if self.state != STATE_OPEN or message is None:
+            return
+        self.deferred = None
+        self.waiting = False
+        self.has_followed = True
+        try:
+            self.outcome = self.attempt(message, now)
+        finally:
+            self.has_followed = False
+        self.resume(now)
 
     cdef int unsubscribe(self, dict message, object id) except -1:
         cdef int channel = self.channel_of(message, id)
@@ -334,7 +354,7 @@ cdef class Session(Feed):
         cdef Batch batch = self.batch
         cdef int error, invalid
         cdef Py_ssize_t i
-        while batch.position < len(batch.items) and not self.authenticating and self.state == STATE_OPEN:
+        while batch.position < len(batch.items) and not self.waiting and self.state == STATE_OPEN:
             i = batch.position
             batch.position += 1
             item = batch.items[i]
@@ -349,7 +369,7 @@ cdef class Session(Feed):
                 error = self.attempt(item, now)
             if batch.results is not None:
                 batch.results.append(result_of(error))
-            batch.waits = self.authenticating
+            batch.waits = self.waiting
         if (batch.position < len(batch.items) or batch.waits) and self.state == STATE_OPEN:
             return NoResult.OK
         self.batch = None
@@ -365,14 +385,16 @@ cdef class Session(Feed):
         cdef Selection everything
         if self.wants_implicit and (anything or self.endpoint == Channel.SYSTEM):
             everything = select(self.endpoint, {}, [])
+            if self.hub.lanes is not None:
+                self.must_follow(self.endpoint, everything, frozenset())    # nobody waits for an answer
             self.table.subscribe(self.endpoint, everything, True)
         return NoResult.OK
 
     cdef NoResult resume(self, double now) except NoResult.EXC:
-        """Go on after a verification: first with the batch that it interrupted."""
+        """Go on after what was waited for: first with the batch that it interrupted."""
         if self.batch is not None:
             if self.batch.waits and self.batch.results is not None:
-                self.batch.results[len(self.batch.results) - 1] = result_of(self.auth_outcome)
+                self.batch.results[len(self.batch.results) - 1] = result_of(self.outcome)
             self.batch.waits = False
             self.continue_batch(now)
         return Feed.resume(self, now)

@@ -75,6 +75,7 @@ cdef class SubscriptionTable:
     cdef NoResult clear(self) except NoResult.EXC
     # The parts of the above.
     cdef ChannelTable of(self, int channel)
+    cdef list of_channel(self, int channel)
     cdef frozenset covered(self, Subscription subscription)
     cdef NoResult enter(self, Subscription subscription, set touched) except NoResult.EXC
     cdef NoResult leave(self, Subscription subscription, set touched) except NoResult.EXC

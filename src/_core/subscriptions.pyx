@@ -65,6 +65,11 @@ cdef class SubscriptionTable:
             return asked
         return asked.at_least(max(self.floor, self.grant.min_interval))
 
+    cdef list of_channel(self, int channel):
+        """Return the subscriptions to a channel."""
+        cdef ChannelTable table = self._channels[channel]
+        return [] if table is None else table.subscriptions[:]
+
     cdef frozenset covered(self, Subscription subscription):
         """Return the devices that the subscription covers under the scope; None: all there are."""
         if subscription.channel == Channel.SYSTEM:      # has no devices

@@ -22,7 +22,7 @@ from valtronics_fast.logging import fields, limited
 from valtronics_fast.suspects import HONEST_FAILURES, Suspicion
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from valtronics_fast._core.hub import Hub
     from valtronics_fast.auth import Authenticator
@@ -88,6 +88,7 @@ class Clients:
         authenticator: verifies their tokens.
         statistics: counts them.
         publish: takes what they publish.
+        follow: has the data of lanes come here, for their subscriptions.
         suspects: counts those that misbehave.
 
     Attributes:
@@ -101,13 +102,15 @@ class Clients:
         hub: Hub,
         authenticator: Authenticator,
         statistics: Statistics,
-        publish: Publish,
         *,
+        publish: Publish,
+        follow: Callable[[list[int], int], Awaitable[None]],
         suspects: Suspects,
     ) -> None:
         self.hub = hub
         self.limits = limits_of(config)
         self.publish = publish
+        self._follow = follow
         self.active = 0
         self._gone = asyncio.Event()
         self._per_user = config.limits.connections_per_user
@@ -115,7 +118,7 @@ class Clients:
         self._statistics = statistics
         self._suspects = suspects
         self._users: Counter[str] = Counter()
-        self._verifications: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def has_room(self, user: str) -> bool:
         """Say whether the user may open one more connection."""
@@ -166,13 +169,13 @@ class Clients:
             for session in self.sessions():
                 session.abort()
             await asyncio.sleep(0)
-        await self._stop_verifications()
+        await self._stop_tasks()
 
-    async def _stop_verifications(self) -> None:
-        """Give up the verifications that are still running."""
-        for task in tuple(self._verifications):
+    async def _stop_tasks(self) -> None:
+        """Give up what sessions still wait for."""
+        for task in tuple(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._verifications, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # --- the host of the sessions
 
@@ -232,9 +235,22 @@ class Clients:
 
     def wait(self, session: Session, verification: Awaitable[Grant], /) -> None:
         """Tell the session the outcome of a verification that takes its time."""
-        task = asyncio.ensure_future(self._finish(session, verification))
-        self._verifications.add(task)
-        task.add_done_callback(self._verifications.discard)
+        self._run(self._finish(session, verification))
+
+    def follow(self, session: Session, lanes: list[int], offset: int, /) -> None:
+        """Have lanes followed for a subscription; the session goes on when they are, or can't be."""
+        self._run(self._finish_following(session, lanes, offset))
+
+    async def _finish_following(self, session: Session, lanes: list[int], offset: int) -> None:
+        try:
+            await self._follow(lanes, offset)
+        finally:
+            session.followed()
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _finish(self, session: Session, verification: Awaitable[Grant]) -> None:
         try:

@@ -121,9 +121,16 @@ class Server:
             history=config.history.messages,
             history_size=config.history.size,
             history_age=config.history.age,
+            shared=self._backplane.shared,
         )
         self._clients = Clients(
-            config, self._hub, self._authenticator, self._statistics, self.publish, suspects=self._suspects
+            config,
+            self._hub,
+            self._authenticator,
+            self._statistics,
+            publish=self.publish,
+            follow=self._backplane.follow,
+            suspects=self._suspects,
         )
         self._gate = ServerGate(config, self._clients)
         self._reception = Reception(
@@ -143,7 +150,7 @@ class Server:
             tls=self._tls,
         )
         await self._authenticator.start()
-        await self._backplane.start(self._hub.publish)
+        await self._backplane.start(self._hub)
         sockets = await listen(config.server.host, config.server.port)
         self._http = HttpApi(
             config.http,

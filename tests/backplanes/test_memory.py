@@ -6,49 +6,48 @@ import pytest
 
 from harness import telemetry
 from valtronics_fast import PublicationError
-from valtronics_fast._core.wire import ErrorCode
+from valtronics_fast._core.hub import Hub
+from valtronics_fast._core.wire import Channel
 from valtronics_fast.backplanes import open_backplane
 from valtronics_fast.backplanes.memory import MemoryBackplane
 from valtronics_fast.config import BackplaneConfig
 
-Message = dict[str, object]
+
+def alone() -> Hub:
+    return Hub(lambda _flush: None, 0.0, history=10)
 
 
-async def test_a_message_goes_to_the_hub_as_it_is() -> None:
-    delivered: list[object] = []
-
-    def deliver(message: object) -> int:
-        delivered.append(message)
-        return 3
-
-    backplane = MemoryBackplane()
-    await backplane.start(deliver)
-    message = telemetry()
-    assert backplane.publish(message) == 3
-    assert delivered == [message]
-    assert delivered[0] is message
+async def test_a_message_goes_to_the_hub() -> None:
+    hub, backplane = alone(), MemoryBackplane()
+    await backplane.start(hub)
+    assert backplane.publish(telemetry()) == 0
+    assert len(hub.histories[Channel.TELEMETRY]) == 1
 
 
 async def test_what_the_hub_refuses_is_refused() -> None:
-    def deliver(_message: object) -> int:
-        raise PublicationError(ErrorCode.INVALID_MESSAGE, "no")
-
     backplane = MemoryBackplane()
-    await backplane.start(deliver)
+    await backplane.start(alone())
     with pytest.raises(PublicationError):
-        backplane.publish(telemetry())
+        backplane.publish({"type": "noise"})
 
 
 async def test_it_carries_only_while_it_runs() -> None:
     backplane = MemoryBackplane()
     with pytest.raises(RuntimeError, match="not running"):
         backplane.publish(telemetry())
-    await backplane.start(lambda _message: 1)
-    assert backplane.publish(telemetry()) == 1
+    await backplane.start(alone())
+    assert backplane.publish(telemetry()) == 0
     await backplane.stop()
     await backplane.stop()
     with pytest.raises(RuntimeError, match="not running"):
         backplane.publish(telemetry())
+
+
+async def test_there_is_nothing_to_wait_for() -> None:
+    backplane = MemoryBackplane()
+    await backplane.settled()
+    await backplane.follow([1], 5)
+    assert not backplane.shared
 
 
 def test_it_is_ready_and_has_nothing_to_tell() -> None:
@@ -58,8 +57,3 @@ def test_it_is_ready_and_has_nothing_to_tell() -> None:
 
 def test_its_url_opens_it() -> None:
     assert isinstance(open_backplane(BackplaneConfig(url="memory://")), MemoryBackplane)
-
-
-def test_another_url_is_not_quoted_in_full_for_it_may_hold_a_password() -> None:
-    with pytest.raises(ValueError, match=r"^no backplane for carrier:$"):
-        open_backplane(BackplaneConfig(url="carrier://user:hunter2@host"))

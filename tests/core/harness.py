@@ -72,6 +72,7 @@ class Host:
         self.users: list[str] = []
         self.opened_sessions: list[Session] = []
         self.closed_sessions: list[Session] = []
+        self.following: list[tuple[Session, list[int], int]] = []
         self.reports: list[Mapping[str, object]] = []
         self.errors: list[BaseException] = []
         self.publisher: Callable[[Mapping[str, object]], int] = hub.publish
@@ -97,6 +98,9 @@ class Host:
 
         cast("asyncio.Future[Grant]", verification).add_done_callback(settle)
 
+    def follow(self, session: Session, lanes: list[int], offset: int, /) -> None:
+        self.following.append((session, lanes, offset))
+
     def publish(self, message: Mapping[str, object], /) -> int:
         return self.publisher(message)
 
@@ -116,6 +120,7 @@ class Server:
         max_backlog: bound on what waits for all blocked connections together, in bytes; 0: none.
         history: how many messages of a channel are kept for recovery.
         epoch: the hub's.
+        shared: what is published comes from a log that is shared with other nodes.
         clock: let the timers run; without it the test calls `hub.advance`.
         now: when the hub's time begins, in seconds, for a test that makes up its time; None: now.
         delay: takes the function that writes delayed data, for the test to call; None: data goes out each turn.
@@ -132,6 +137,7 @@ class Server:
         max_backlog: int = 0,
         history: int = 0,
         epoch: str | None = None,
+        shared: bool = False,
         clock: bool = True,
         now: float | None = None,
         delay: Callable[[Callable[[], None]], object] | None = None,
@@ -144,7 +150,7 @@ class Server:
         self.clients: list[Client] = []
         self._names = names
         self._bounds: dict[str, Any] = {
-            "max_latest": max_latest, "max_backlog": max_backlog, "history": history, "epoch": epoch,
+            "max_latest": max_latest, "max_backlog": max_backlog, "history": history, "epoch": epoch, "shared": shared,
         }  # fmt: skip
         self._clock = clock
         self._now = now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ def test_one_that_is_larger_than_the_bound_leaves_nothing() -> None:
     history.keep(telemetry(1, t="x" * 1000))
     assert history.stats() == {"messages": 0, "bytes": 0, "first": 3, "last": 2}
     history.keep(telemetry(2, t=1))
-    assert history.since(2) == [(Channel.TELEMETRY, 2)]
+    assert history.since(2) == [(3, Channel.TELEMETRY, 2)]
 
 
 def test_what_is_too_old_is_forgotten_when_somebody_asks() -> None:
@@ -95,8 +96,76 @@ def test_against_a_list(
         }  # fmt: skip
     for offset in {0, 1, max(0, last - len(kept) - 1), max(0, last - len(kept)), last // 2, last, last + 1}:
         reaches = last - len(kept) <= offset <= last
-        expected = [(Channel.TELEMETRY, one[1]) for one in kept if one[0] > offset]
+        expected = [(one[0], Channel.TELEMETRY, one[1]) for one in kept if one[0] > offset]
         assert history.since(offset, now) == (expected if reaches else None)
+
+
+PARTITION = {device: zlib.crc32(str(device).encode()) % 64 for device in (1, 2, "a")}
+
+
+@given(
+    st.sampled_from([0, 1, 5, 64, 100]),
+    st.lists(st.tuples(st.sampled_from([1, 2, "a"]), st.integers(1, 5)), max_size=80),
+    st.sets(st.sampled_from([1, 2, "a"])),
+    st.integers(0, 200),
+)
+@settings(max_examples=150, deadline=None)
+def test_offsets_with_gaps_and_partitions_that_are_followed_later(
+    count: int, steps: list[tuple[int | str, int]], late: set[int | str], asked: int
+) -> None:
+    """Of the devices in `late` everything comes at the end, from the log."""
+    history = History(count)
+    log: list[tuple[int, int | str]] = []
+    offset = 0
+    for device in late:
+        history.set_floor(PARTITION[device], None)
+    for device, step in steps:
+        offset += step
+        log.append((offset, device))
+        if device not in late:
+            history.keep(telemetry(device, t=1), offset=offset)
+    live = [one for one in log if one[1] not in late]
+    last = live[-1][0] if live else 0
+    lost = 0 if len(live) <= count else live[-count - 1][0] if count else last
+    for device in (1, 2, "a"):
+        mask = 1 << PARTITION[device]
+        reaches = lost <= asked <= last and device not in late
+        kept = live[-count:] if count else []
+        expected = [(number, Channel.TELEMETRY, one) for number, one in kept if number > asked]
+        assert history.since(asked, partitions=mask) == (expected if reaches else None)
+    history.advance_to(offset)
+    history.insert(
+        [telemetry(device, t=1) for _, device in log if device in late],
+        [number for number, device in log if device in late],
+    )
+    for device in late:
+        history.set_floor(PARTITION[device], 0)
+    known = [one for one in log if one[0] > lost]
+    if count and len(known) > count:
+        lost = known[-count - 1][0]
+    known = known[-count:] if count else []
+    reaches = lost <= asked <= offset
+    expected = [(number, Channel.TELEMETRY, one) for number, one in known if number > asked]
+    assert history.since(asked) == (expected if reaches else None)
+
+
+def test_a_floor_is_where_a_partition_begins() -> None:
+    history = History(10)
+    for _ in range(5):
+        history.keep(telemetry(1, t=1))
+    history.set_floor(7, 3)
+    assert [history.since(offset, partitions=1 << 7) is not None for offset in range(7)] == [
+        False, False, False, True, True, True, False,
+    ]  # fmt: skip
+    assert history.since(0, partitions=1 << 8) is not None
+
+
+def test_what_is_inserted_twice_is_there_once() -> None:
+    history = History(10)
+    history.keep(telemetry(1, t=1), offset=5)
+    for _ in range(2):
+        history.insert([telemetry(2, t=1), telemetry(1, t=1)], [3, 5])
+    assert history.since(0) == [(3, Channel.TELEMETRY, 2), (5, Channel.TELEMETRY, 1)]
 
 
 def test_a_hub_has_one_for_each_channel_with_its_bounds() -> None:

@@ -1,9 +1,10 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import final
 
 from valtronics_fast._core.fanout import Fanout
 from valtronics_fast._core.history import History
 from valtronics_fast._core.index import Index
+from valtronics_fast._core.lanes import Lanes
 from valtronics_fast._core.latest import LatestTable
 from valtronics_fast._core.pacer import Pacer
 
@@ -12,6 +13,7 @@ class Hub(Fanout):
     index: Index
     pacer: Pacer
     epoch: str
+    lanes: Lanes | None
     latest: list[LatestTable | None]
     histories: list[History]
     max_payload: int
@@ -30,8 +32,15 @@ class Hub(Fanout):
         history_size: int = 0,
         history_age: float = 0,
         epoch: str | None = None,
+        shared: bool = False,
     ) -> None: ...
     @property
     def tick(self) -> float: ...
     def publish(self, message: Mapping[str, object], now: float | None = None) -> int: ...
+    def pack(self, message: Mapping[str, object]) -> tuple[int, bytes]: ...
+    def receive(self, packets: bytes, offset: int, now: float | None = None) -> int: ...
+    def advance_log(self, offset: int) -> None: ...
+    def absorb(self, entries: list[tuple[bytes, int]], *, newest: bool, now: float | None = None) -> None: ...
+    def dump(self, lanes: Iterable[int]) -> dict[int, bytes]: ...
+    def resync(self, lanes: Iterable[int]) -> None: ...
     def advance(self, now: float) -> None: ...

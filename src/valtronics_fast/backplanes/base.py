@@ -1,4 +1,4 @@
-"""What a backplane is: every data message goes through it, on its way from a producer to the hub."""
+"""What a backplane is: every data message goes through it, on its way from a producer to the hubs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from valtronics_fast.producers.base import Publish
+    from valtronics_fast._core.hub import Hub
 
 __all__ = ["Backplane"]
 
@@ -17,21 +17,38 @@ class Backplane(Protocol):
 
     Attributes:
         name: its name in logs, readiness and statistics.
+        shared: whether the hub is to be one of several (`Hub(shared=...)`).
     """
 
     name: str
+    shared: bool
 
-    async def start(self, deliver: Publish) -> None:
-        """Begin to carry; `deliver` publishes on the hub of this server."""
+    async def start(self, hub: Hub) -> None:
+        """Begin to carry; `hub` is that of this server."""
 
     async def stop(self) -> None:
         """End. Idempotent; afterwards no task and no socket is left."""
 
     def publish(self, message: Mapping[str, object], /) -> int:
-        """Publish everywhere; return how many subscriptions of this server matched.
+        """Publish everywhere.
+
+        Returns:
+            How many subscriptions of this server matched, as far as that is known by now.
 
         Raises:
             PublicationError: the message is not valid.
+        """
+
+    async def settled(self) -> None:
+        """Wait until everything that has been published is where it outlives this process, if there is such a place.
+
+        Does not wait without end for a place that is away.
+        """
+
+    async def follow(self, lanes: list[int], offset: int) -> None:
+        """Have what is published in these lanes come here (lanes.pxd), and everything up to an offset.
+
+        Returns when it does, or can't at present.
         """
 
     def ready(self) -> bool:

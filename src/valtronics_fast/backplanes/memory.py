@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from valtronics_fast.producers.base import Publish
+    from valtronics_fast._core.hub import Hub
 
 __all__ = ["MemoryBackplane"]
 
@@ -16,23 +16,30 @@ class MemoryBackplane:
     """Hands every message to the one hub there is."""
 
     name = "memory"
+    shared = False
 
     def __init__(self) -> None:
-        self._deliver: Publish | None = None
+        self._hub: Hub | None = None
 
-    async def start(self, deliver: Publish) -> None:
+    async def start(self, hub: Hub) -> None:
         """Begin to carry."""
-        self._deliver = deliver
+        self._hub = hub
 
     async def stop(self) -> None:
         """End."""
-        self._deliver = None
+        self._hub = None
 
     def publish(self, message: Mapping[str, object], /) -> int:
         """Publish on the hub; return how many subscriptions matched."""
-        if self._deliver is None:
+        if self._hub is None:
             raise RuntimeError("the server is not running")
-        return self._deliver(message)
+        return self._hub.publish(message)
+
+    async def settled(self) -> None:
+        """There is no place that outlives this process."""
+
+    async def follow(self, lanes: list[int], offset: int) -> None:
+        """What is published comes here."""
 
     def ready(self) -> bool:
         """There is nobody else to reach."""

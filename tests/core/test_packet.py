@@ -1,0 +1,155 @@
+"""Publications between nodes: what comes out is what went in, and nothing else is taken."""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from core.harness import Server, subscribe, telemetry
+from valtronics_fast._core.hub import Hub
+from valtronics_fast._core.lanes import lane_of
+from valtronics_fast._core.packet import PacketError, pack, unpack
+from valtronics_fast._core.wire import MESSAGE_TYPES, Channel
+
+names = st.text(min_size=1, max_size=20).filter(lambda name: "\0" not in name)
+devices = st.integers(-(2**63), 2**63 - 1) | st.text("abc-é", min_size=1, max_size=32)
+values = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text(max_size=5)
+when = "2024-01-01T12:00:00Z"
+full = st.fixed_dictionaries({"value": values, "unit": st.none() | st.text(max_size=3), "timestamp": st.just(when)})
+messages = st.one_of(
+    st.fixed_dictionaries({
+        "type": st.just("telemetry_update"), "device_id": devices,
+        "telemetry": st.dictionaries(names, full, min_size=1, max_size=4),
+    }),
+    st.fixed_dictionaries({
+        "type": st.just("system_status_update"), "metrics": st.dictionaries(names, values, min_size=1, max_size=4),
+        "timestamp": st.just(when),
+    }),
+    st.fixed_dictionaries({
+        "type": st.just("alert"), "alert_id": st.integers(0, 9), "device_id": st.none() | devices, "severity": names,
+        "alert_type": st.none() | names, "timestamp": st.just(when), "title": names, "message": names,
+        "metadata": st.just({}),
+    }),
+    st.fixed_dictionaries({
+        "type": st.just("device_status_update"), "device_id": devices, "new_status": names, "timestamp": st.just(when),
+    }),
+)  # fmt: skip
+
+
+def number(value: Any) -> float | None:
+    """Return what a deadband sees of a metric."""
+    value = value["value"] if isinstance(value, dict) else value
+    return float(value) if type(value) in (int, float) else None
+
+
+@given(messages)
+@example(telemetry(1, big=10**18, none=None, text="1", yes=True))
+def test_a_message_is_what_it_was(message: dict[str, Any]) -> None:
+    [(channel, _, content)] = unpack(pack(message))
+    given_metrics = message.get("telemetry") or message.get("metrics")
+    if given_metrics is None:
+        document = orjson.loads(content)  # type: ignore[arg-type]
+        assert {key: document[key] for key in message} == message
+    else:
+        assert content == {name: number(value) for name, value in given_metrics.items()}
+    assert MESSAGE_TYPES[channel] == message["type"]
+
+
+@given(st.lists(messages, max_size=5))
+def test_packets_follow_each_other(several: list[dict[str, Any]]) -> None:
+    assert unpack(b"".join(map(pack, several))) == [unpack(pack(message))[0] for message in several]
+
+
+EXAMPLES = [
+    telemetry("pump-é", temperature=1.5, state="on"),
+    {"type": "system_status_update", "metrics": {"cpu": 1}, "timestamp": when},
+    {"type": "alert", "severity": "low"},
+    {"type": "device_status_update", "device_id": 7, "new_status": "on"},
+]
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: message["type"])
+def test_a_packet_that_is_cut_off_is_none(message: dict[str, Any]) -> None:
+    packet = pack(message)
+    for size in range(1, len(packet)):
+        with pytest.raises(PacketError, match="ends too early"):
+            unpack(packet[:size])
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: message["type"])
+def test_a_packet_whose_size_is_wrong_is_none(message: dict[str, Any]) -> None:
+    packet = pack(message)
+    size = struct.unpack_from("<I", packet)[0]
+    for wrong in (size - 1, size + 1):
+        with pytest.raises(PacketError):
+            unpack(struct.pack("<I", wrong) + packet[4:] + b"\0")
+
+
+@given(st.sampled_from(EXAMPLES), st.data())
+def test_a_packet_with_a_changed_byte_is_read_or_refused(message: dict[str, Any], data: st.DataObject) -> None:
+    packet = bytearray(pack(message))
+    packet[data.draw(st.integers(0, len(packet) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        found = unpack(bytes(packet))
+    except PacketError:
+        return
+    assert all(0 <= channel < 4 for channel, _, _ in found)
+
+
+@given(st.binary(max_size=80))
+def test_noise_is_read_or_refused(noise: bytes) -> None:
+    try:
+        unpack(noise)
+    except PacketError:
+        return
+    assert not noise or len(noise) >= 4
+
+
+@given(messages)
+def test_a_hub_gets_from_another_ones_packet_what_it_would_have_got_itself(message: dict[str, Any]) -> None:
+    one, other = Hub(lambda flush: None, 0.0, shared=True), Hub(lambda flush: None, 0.0, shared=True)
+    lane, packet = one.pack(message)
+    channel = Channel(lane // 64)
+    assert packet == pack(message)
+    other.receive(packet, 1, 0)
+    dumped = other.dump(range(256))
+    if channel == Channel.ALERTS:
+        assert dumped == {}
+    else:
+        assert list(dumped) == [lane]
+        assert unpack(dumped[lane]) == unpack(packet)
+    assert lane == lane_of(channel, unpack(packet)[0][1])
+
+
+async def test_a_client_sees_no_difference() -> None:
+    for message in EXAMPLES:
+        channel = {"telemetry_update": "telemetry", "alert": "alerts", "device_status_update": "devices"}.get(
+            message["type"], "system"
+        )
+        complete = {"timestamp": when, "alert_id": 1, **message} if "telemetry" not in message else message
+        seen = []
+        for shared in (False, True):
+            async with Server(shared=shared) as server:
+                if server.hub.lanes is not None:
+                    server.hub.lanes.set_followed(range(256), True)
+                client = await server.login()
+                await subscribe(client, channel)
+                if shared:
+                    server.hub.receive(server.hub.pack(complete)[1], 1)
+                else:
+                    server.hub.publish(complete)
+                seen.append(await client.settled())
+        assert seen[0] == seen[1]
+        assert len(seen[0]) == 1
+
+
+def test_numbers_for_deadbands() -> None:
+    [(_, _, found)] = unpack(pack(telemetry(1, a=1, b=2.5, c="3", d=None, e=True)))
+    assert found == {"a": 1.0, "b": 2.5, "c": None, "d": None, "e": None}
+    assert not any(isinstance(value, float) and math.isnan(value) for value in found.values())  # type: ignore[union-attr]
