@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,7 +35,7 @@ class Recorded:
         self.client = Client("test")
         self.client._connection_state.protocol_version = version
         self.client.on_message = self._leave
-        Inbound(self.client, lambda *message: self.taken.append(message))
+        self.inbound = Inbound(self.client, lambda *message: self.taken.append(message))
 
     def _leave(
         self, _: Client, topic: str | bytes, payload: bytes, qos: int, properties: dict[str, object]
@@ -98,13 +99,38 @@ def test_it_makes_of_a_packet_what_gmqtt_does(
 ) -> None:
     name = topic.encode() if isinstance(topic, str) else topic
     recorded = Recorded()
-    inbound = recorded.client._package_handler._handle_publish_packet.__self__
     packet = text(name) + properties + payload
     recorded.receive(flags, packet)
     (message,) = recorded.taken or recorded.left
     recorded.left.clear()
-    inbound._left_to_gmqtt(PUBLISH | flags, packet)
+    recorded.inbound._left_to_gmqtt(PUBLISH | flags, packet)
     assert recorded.left == [message]
+
+
+class Connection:
+    """What a client writes to."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.send_package = self.sent.append
+        self.is_closing = lambda: False
+
+
+async def test_stopping_acknowledges_what_was_taken_and_takes_nothing_more() -> None:
+    recorded, connection = Recorded(), Connection()
+    recorded.client._connection = connection
+    recorded.client._connack_received.set()
+    recorded.receive(QOS_1, text(b"a") + b"\0\x01" + b"\0" + b"1")
+    recorded.receive(QOS_1, text(b"a") + b"\0\x02" + b"\0" + b"2")
+    assert connection.sent == []  # that is for the end of the turn
+    recorded.inbound.stop()
+    assert connection.sent == [b"\x40\x02\0\x01\x40\x02\0\x02"]
+    recorded.receive(QOS_1, text(b"a") + b"\0\x03" + b"\0" + b"3")
+    recorded.receive(QOS_2, text(b"a") + b"\0\x04" + b"\0" + b"4")
+    await asyncio.sleep(0)
+    assert [payload for _, payload, _ in recorded.taken] == [b"1", b"2"]
+    assert recorded.left == []
+    assert len(connection.sent) == 1
 
 
 async def test_every_message_of_qos_1_is_acknowledged(tmp_path: Path) -> None:

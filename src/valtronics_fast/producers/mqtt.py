@@ -131,6 +131,7 @@ class MqttProducer(TaskProducer):
         while True:
             began = time.monotonic()
             client = self._new_client()
+            inbound = Inbound(client, self._take)
             try:
                 await self._stay_connected(client)
                 problem = "connection lost"
@@ -141,6 +142,7 @@ class MqttProducer(TaskProducer):
                 problem = "unexpected error"
             finally:
                 self._connected = self._subscribed = False
+                inbound.stop()
                 await self._close(client)
             if time.monotonic() - began >= STABLE:
                 pause = FIRST_PAUSE
@@ -166,7 +168,6 @@ class MqttProducer(TaskProducer):
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
-        Inbound(client, self._take)
         return client
 
     async def _stay_connected(self, client: Client) -> None:

@@ -35,19 +35,27 @@ class Inbound:
         take: gets topic, payload, and whether the message was retained; raises nothing.
     """
 
-    __slots__ = ("_acknowledgements", "_client", "_left_to_gmqtt", "_state", "_take")
+    __slots__ = ("_acknowledgements", "_client", "_left_to_gmqtt", "_state", "_stopped", "_take")
 
     def __init__(self, client: Client, take: Callable[[str, bytes, bool], None]) -> None:
         self._client = client
         self._take = take
         self._acknowledgements = bytearray()
+        self._stopped = False
         self._state = client._connection_state  # noqa: SLF001 - see above
         handler = client._package_handler  # noqa: SLF001
         self._left_to_gmqtt: Callable[[int, bytes], None] = handler._handle_publish_packet  # noqa: SLF001
         handler._handle_publish_packet = self._on_packet  # noqa: SLF001
 
+    def stop(self) -> None:
+        """Acknowledge what was taken, and take nothing more: what has no answer stays with the broker."""
+        self._stopped = True
+        self._send_acknowledgements()
+
     def _on_packet(self, flags: int, packet: bytes) -> None:
         """Take a packet, without its fixed header but with that header's first byte. IndexError: it is cut off."""
+        if self._stopped:
+            return
         end = 2 + (packet[0] << 8 | packet[1])
         begin = end + 2 if flags & QOS_1 else end  # of the payload
         if flags & QOS_2 or end == 2 or begin > len(packet):
@@ -75,5 +83,5 @@ class Inbound:
     def _send_acknowledgements(self) -> None:
         acknowledgements = bytes(self._acknowledgements)
         self._acknowledgements.clear()
-        if self._client.is_connected:
+        if acknowledgements and self._client.is_connected:
             self._client._connection.send_package(acknowledgements)  # noqa: SLF001
