@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from valtronics_fast._core.explain import explain
 from valtronics_fast._core.hub import Hub
-from valtronics_fast._core.wire import CHANNELS, CloseCode
+from valtronics_fast._core.wire import CloseCode
 from valtronics_fast.addresses import TrustedProxies
 from valtronics_fast.auth import Authenticator
 from valtronics_fast.backplanes import open_backplane
@@ -25,11 +25,9 @@ from valtronics_fast.listening import BACKLOG, listen
 from valtronics_fast.logging import fields
 from valtronics_fast.memory import CONNECTION, SUBSCRIPTION, Trimmer
 from valtronics_fast.origins import Origins
-from valtronics_fast.producers.mqtt import MqttProducer
-from valtronics_fast.producers.simulated import SimulatedFleet
-from valtronics_fast.producers.system import SystemProducer
 from valtronics_fast.reception import Reception
-from valtronics_fast.statistics import Statistics
+from valtronics_fast.sources import make_producers
+from valtronics_fast.statistics import Statistics, figures_of_hub
 from valtronics_fast.suspects import Suspects
 from valtronics_fast.tls import ServerTls
 from valtronics_fast.tokens import with_secret
@@ -173,7 +171,7 @@ class Server:
         self._tick()
         self._trimmer.start()
         self._descriptors.start()
-        self._producers = self._make_producers()
+        self._producers = make_producers(config, self._clients, self._hub)
         for producer in self._producers:
             await producer.start(self.publish)
         _log.info("started", extra=fields(host=config.server.host, port=self.port, http_port=self.http_port))
@@ -185,24 +183,6 @@ class Server:
         for sock in sockets:
             listener = await loop.create_server(self._reception.protocol, sock=sock, backlog=BACKLOG)
             self._listeners.append(listener)
-
-    def _make_producers(self) -> list[Producer]:
-        """Return the producers that the settings ask for."""
-        config = self.config
-        producers: list[Producer] = []
-        if config.system.interval:
-            producers.append(
-                SystemProducer(
-                    config.system.interval,
-                    connections=lambda: self._clients.active,
-                    messages=lambda: sum(channel["deliveries"] for channel in self._hub.stats().values()),
-                )
-            )
-        if config.mqtt.url:
-            producers.append(MqttProducer(config.mqtt))
-        if config.demo:
-            producers.append(SimulatedFleet())
-        return producers
 
     def _tick(self) -> None:
         """Let the connections' timers fire, and come again."""
@@ -294,21 +274,7 @@ class Server:
             "refused": {reason.label: count for reason, count in self._reception.ended.items() if count},
             "suspicion": self._suspects.stats(),
             "seconds_without_descriptors": self._descriptors.exhausted,
-            "channels": self._hub.stats(),
-            "slow_readers": {
-                "behind": self._hub.behind,
-                "queued_bytes": self._hub.turn.backlog,
-                "closed_for_others": self._hub.sacrificed,
-            },
-            "latest": {
-                name: table.figures()
-                for name, table in zip(CHANNELS, self._hub.latest, strict=True)
-                if table is not None
-            },
-            "history": {
-                name: history.stats() for name, history in zip(CHANNELS, self._hub.histories, strict=True)
-            },
-            "index": self._hub.index.stats(),
+            **figures_of_hub(self._hub),
             "producers": {producer.name: producer.stats() for producer in self._producers},
             "backplane": {"name": self._backplane.name, **self._backplane.stats()},
         }

@@ -6,12 +6,32 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from valtronics_fast._core.wire import CHANNELS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from valtronics_fast._core.connection import Connection
+    from valtronics_fast._core.hub import Hub
 
-__all__ = ["Statistics"]
+__all__ = ["Statistics", "figures_of_hub"]
+
+
+def figures_of_hub(hub: Hub) -> dict[str, object]:
+    """Return the figures of a hub and what belongs to it, by the names of docs/http-api.md."""
+    return {
+        "channels": hub.stats(),
+        "slow_readers": {
+            "behind": hub.behind,
+            "queued_bytes": hub.turn.backlog,
+            "closed_for_others": hub.sacrificed,
+        },
+        "latest": {
+            name: table.figures() for name, table in zip(CHANNELS, hub.latest, strict=True) if table is not None
+        },
+        "history": {name: history.stats() for name, history in zip(CHANNELS, hub.histories, strict=True)},
+        "index": hub.index.stats(),
+    }
 
 
 class Statistics:

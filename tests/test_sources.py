@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness import configuration, running
+from valtronics_fast.sources import make_producers
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({}, []),
+        ({"system": {"interval": 5}}, ["system"]),
+        ({"mqtt": {"url": "mqtt://broker"}}, ["mqtt"]),
+        ({"system": {"interval": 5}, "mqtt": {"url": "mqtt://broker"}, "demo": True}, ["system", "mqtt", "simulated"]),
+    ],
+)
+async def test_what_is_asked_for_is_made(settings: dict[str, Any], names: list[str]) -> None:
+
+
+    async with running() as site:
+        producers = make_producers(configuration(**settings), site.server._clients, site.server._hub)
+        assert [producer.name for producer in producers] == names
