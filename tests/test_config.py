@@ -19,7 +19,7 @@ SECRET = "w7Qz-M2pLr9_TfXc4VbNsJ8hKd3yGa5e"
 CONTRACT = {
     "server": {
         "host": "127.0.0.1", "port": 8000, "handshake_timeout": 5.0, "proxy_protocol": False,
-        "ping_interval": 25.0, "ping_timeout": 8.0, "close_timeout": 2.0, "flush_interval": 0.0,
+        "ping_interval": 25.0, "ping_timeout": 8.0, "close_timeout": 2.0, "drain_window": 10.0, "flush_interval": 0.0,
         "compression": False,
     },
     "http": {"host": "127.0.0.1", "port": 8001, "api_key": "", "body_size": 8 * 1024 * 1024},

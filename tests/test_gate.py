@@ -74,6 +74,14 @@ def test_nobody_gets_in_when_the_gate_is_shut() -> None:
     assert retry_after(refusal) == RETRY_WHEN_FULL
 
 
+def test_who_was_being_judged_does_not_get_in_when_it_is_shut() -> None:
+    gate, _ = make_gate()
+    gate.open = False
+    with pytest.raises(Refusal) as caught:
+        gate.open_session(upgrade(), ADDRESS, ALICE)
+    assert caught.value.reason is Reason.SHUTTING_DOWN
+
+
 def test_a_full_server_says_when_to_come_again() -> None:
     gate, clients = make_gate(connections=2)
     clients.active = 1

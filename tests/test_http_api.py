@@ -56,8 +56,8 @@ class TestRoutes:
         [
             (True, "ok", 200, "ready"),
             (True, "degraded", 200, "degraded"),
-            (False, "ok", 503, "unavailable"),
-            (False, "degraded", 503, "degraded"),
+            (False, "ok", 503, "draining"),
+            (False, "degraded", 503, "draining"),
         ],
     )
     async def test_ready(self, served: Served, ready: bool, state: str, status: int, word: str) -> None:
@@ -258,7 +258,12 @@ class TestLifetime:
     async def test_a_taken_port(self, served: Served) -> None:
         config = HttpConfig(host="127.0.0.1", port=served.api.port)
         second = HttpApi(
-            config, publish=lambda _: 0, guard=served.guard, stats=dict, explain=lambda *_: None, health=dict
+            config,
+            publish=lambda _: 0,
+            guard=served.guard,
+            stats=dict,
+            explain=lambda *_: None,
+            health=dict,
         )
         with pytest.raises(OSError, match="in use"):
             await second.start()

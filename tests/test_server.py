@@ -144,9 +144,11 @@ async def test_while_it_stops_nobody_gets_in() -> None:
         deaf.connection.transport.pause_reading()
         stopping = asyncio.create_task(site.server.stop())
         await until(lambda: not site.server._gate.open)
-        assert not await is_open(site.server.port)
+        refusal = await site.refusal()
+        assert (refusal.status_code, refusal.headers["Retry-After"]) == (503, "5")
         assert site.server.health()["ready"] is False
         await stopping
+        assert not await is_open(site.server.port)
         deaf.connection.transport.abort()
 
 

@@ -48,9 +48,10 @@ examples:
   valtronics-fast subscribe alerts --severity critical --token eyJ...
 
 exit codes:
-  0  the server was ended by SIGINT or SIGTERM, or the token was printed
+  0  the server was drained after SIGINT or SIGTERM, or the token was printed
   1  the server could not start: a port is in use, for instance
   2  the command line or the configuration has faults; each of them is told
+  A second SIGINT or SIGTERM ends the server at once, by that signal: shells show 130 or 143.
 """
 
 _SUBSCRIBE_EPILOG = """\

@@ -76,6 +76,10 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     close_timeout: Annotated[
         Duration, setting("Time for the peer of a closed connection to go.", zero="it is cut off at once")
     ] = 2.0
+    drain_window: Annotated[
+        Duration,
+        setting("On SIGTERM, clients are closed (1012) evenly over so long a time.", zero="all at once"),
+    ] = 10.0
     flush_interval: Annotated[
         Duration,
         setting(

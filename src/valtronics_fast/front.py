@@ -203,7 +203,9 @@ class Front(asyncio.BufferedProtocol):
                     return
             check_request(request)
             if request.path == HEALTH_PATH:
-                self._answer(200, (), orjson.dumps(reception.health()), content_type="application/json")
+                health = reception.health()
+                code = 200 if health.get("status") == "ok" else 503
+                self._answer(code, (), orjson.dumps(health), content_type="application/json")
                 return
             upgrade = negotiate(request, reception.policy)
             if refusal := reception.gate.refuse_early(upgrade, self._address):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from valtronics_fast._core.session import Session
 from valtronics_fast.addresses import AddressLimiter, TrustedProxies, is_loopback, rate_key
+from valtronics_fast.handshake import Policy
+from valtronics_fast.origins import Origins
 from valtronics_fast.refusals import Reason, Refusal
 from valtronics_fast.units import Rate
 
@@ -18,10 +20,10 @@ if TYPE_CHECKING:
     from valtronics_fast.config import Config
     from valtronics_fast.handshake import Upgrade
 
-__all__ = ["ServerGate"]
+__all__ = ["ServerGate", "policy_of"]
 
 RETRY_WHEN_FULL = 5.0
-"""Seconds after which a client that found no room may try again."""
+"""Seconds after which a client that found no room, or a server that goes, may try again."""
 
 
 TLS_FACTOR = 4
@@ -30,6 +32,16 @@ TLS_FACTOR = 4
 Somebody who is a little over the rate should be told so, by HTTP 429, which takes a TLS handshake; somebody who only
 makes handshakes costs 2 ms of CPU each time and is never told anything.
 """
+
+
+def policy_of(config: Config) -> Policy:
+    """Return the settings that a handshake is judged by before anything else."""
+    return Policy(
+        Origins(config.security.origins),
+        query_token=config.auth.query_token,
+        compression=config.server.compression,
+        require_origin=config.security.require_origin,
+    )
 
 
 class ServerGate:
@@ -61,7 +73,7 @@ class ServerGate:
     def refuse_early(self, upgrade: Upgrade, address: str, /) -> Refusal | None:  # noqa: ARG002 - Gate's signature
         """Return why there is no room for a client of this address; None when there is."""
         if not self.open:
-            return Refusal(Reason.SHUTTING_DOWN, retry_after=RETRY_WHEN_FULL)
+            return self._refuse_full()
         if not (self._spare_loopback and is_loopback(address)):
             wait = self._addresses.take(rate_key(address), time.monotonic())
             if wait:
@@ -80,7 +92,8 @@ class ServerGate:
         """Return the session of a client that is in.
 
         Raises:
-            Refusal: others were faster while its token was verified, or its user has no room left.
+            Refusal: others were faster while its token was verified, or its user has no room left, or the server has
+                begun to go.
         """
         if refusal := self._refuse_full():
             raise refusal
@@ -99,6 +112,8 @@ class ServerGate:
         )
 
     def _refuse_full(self) -> Refusal | None:
+        if not self.open:
+            return Refusal(Reason.SHUTTING_DOWN, retry_after=RETRY_WHEN_FULL)
         if self._connections and self._clients.active >= self._connections:
             return Refusal(Reason.SERVER_FULL, retry_after=RETRY_WHEN_FULL)
         return None

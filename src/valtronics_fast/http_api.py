@@ -1,7 +1,7 @@
 """The HTTP side: publish, health and statistics on a port of their own (docs/http-api.md).
 
 `http_listener` stands between the socket and these routes, `http_guard` before those that are not for everybody,
-`http_publish` behind the one that takes messages.
+`http_publish` behind the one that takes messages, and `http_inflight` beside it when the server goes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from aiohttp import web
 
 from valtronics_fast._core.scope import device_key
 from valtronics_fast._core.wire import ERROR_NAMES, ErrorCode
+from valtronics_fast.http_inflight import InFlight
 from valtronics_fast.http_listener import HttpError, HttpListener, json_answer, read_body, send_continue
 from valtronics_fast.http_publish import BodyError, Intake
 
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpApi"]
 
+PUBLISH_TIMEOUT = 5.0
+"""Seconds that publish requests get to end when the server stops."""
+
 SHUTDOWN_TIMEOUT = 1.0
-"""Seconds that running requests get to end when the server stops."""
+"""Seconds that all other requests get behind that."""
 
 MAX_DIGITS = 18
 """The most digits that the number of a connection may have."""
@@ -68,6 +72,8 @@ class HttpApi:
         self._stats = stats
         self._explain = explain
         self._health = health
+        self._in_flight = InFlight()
+        self._listener = HttpListener(self._dispatch)
         self._runner: web.ServerRunner | None = None
         self._routes: dict[str, dict[str, Handler]] = {
             "/": {"GET": self._get_index},
@@ -80,11 +86,19 @@ class HttpApi:
 
     async def start(self) -> None:
         """Listen. Raises OSError where that is not possible."""
-        runner = web.ServerRunner(HttpListener(self._dispatch), shutdown_timeout=SHUTDOWN_TIMEOUT)
+        runner = web.ServerRunner(self._listener, shutdown_timeout=SHUTDOWN_TIMEOUT)
         await runner.setup()
         await web.TCPSite(runner, self._config.host, self._config.port).start()
         self._runner = runner
         self.port = int(runner.addresses[0][1])
+
+    def leave(self) -> None:
+        """Begin to go: every connection is closed after its next answer."""
+        self._listener.leaving = True
+
+    async def end_publishing(self) -> None:
+        """Take no more messages: streams end with an answer, other requests get PUBLISH_TIMEOUT to end."""
+        await self._in_flight.end(PUBLISH_TIMEOUT)
 
     async def stop(self) -> None:
         """Stop listening, give running requests SHUTDOWN_TIMEOUT, close every connection. Idempotent."""
@@ -111,11 +125,11 @@ class HttpApi:
         return json_answer(200, {"status": "ok"})
 
     async def _get_ready(self, _: web.BaseRequest) -> web.Response:
-        """Answer what the server says of itself: `ready` decides the status, `checks` the word."""
+        """Answer what the server says of itself: `ready` decides the status, and with `checks` the word."""
         health = self._health()
         ready, checks = health["ready"], health["checks"]
         whole = isinstance(checks, dict) and all(state == "ok" for state in checks.values())
-        word = "degraded" if not whole else "ready" if ready else "unavailable"
+        word = "draining" if not ready else "ready" if whole else "degraded"
         return json_answer(200 if ready else 503, {"status": word, "checks": checks})
 
     async def _get_stats(self, request: web.BaseRequest) -> web.Response:
@@ -139,6 +153,11 @@ class HttpApi:
         return json_answer(200, answer)
 
     async def _post_publish(self, request: web.BaseRequest) -> web.Response:
+        """Publish the messages of a body, unless the server goes."""
+        with self._in_flight.request():
+            return await self._publish_body(request)
+
+    async def _publish_body(self, request: web.BaseRequest) -> web.Response:
         """Publish the messages of a body. What the headers tell is judged before any of it is read."""
         intake = Intake(self._publish, await self._guard.authorise(request))
         content_type = request.content_type
@@ -176,10 +195,11 @@ class HttpApi:
     async def _take_ndjson(self, request: web.BaseRequest, intake: Intake) -> None:
         await send_continue(request)
         try:
-            while data := await read_body(request):
-                if intake.grant.expires_at <= time.time():  # a stream may outlive its token
-                    intake.grant = await self._guard.authorise(request)
-                await intake.feed(data)
+            async with self._in_flight.stream():
+                while data := await read_body(request):
+                    if intake.grant.expires_at <= time.time():  # a stream may outlive its token
+                        intake.grant = await self._guard.authorise(request)
+                    await intake.feed(data)
         except HttpError as error:
             error.more = intake.answer()
             raise

@@ -125,10 +125,14 @@ class HttpListener(web.Server):
     Args:
         handler: answers one request, or raises HttpError. Anything else that it raises is answered 500
             `internal` and logged with its traceback.
+
+    Attributes:
+        leaving: every connection is closed after its next answer, so that its client opens one elsewhere.
     """
 
     def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.Response]]) -> None:
         self._handler = handler
+        self.leaving = False
         super().__init__(
             self._answer,
             access_log=None,
@@ -150,12 +154,15 @@ class HttpListener(web.Server):
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         try:
-            return await self._handler(request)
+            response = await self._handler(request)
         except HttpError as error:
-            return error.response()
+            response = error.response()
         except Exception:
             logger.exception("an HTTP request failed")
-            return HttpError(500, ERROR_NAMES[ErrorCode.INTERNAL], "internal error").response()
+            response = HttpError(500, ERROR_NAMES[ErrorCode.INTERNAL], "internal error").response()
+        if self.leaving:
+            response.force_close()
+        return response
 
 
 async def send_continue(request: web.BaseRequest) -> None:

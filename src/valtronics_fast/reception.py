@@ -31,6 +31,8 @@ MAX_HALF_OPEN: Final = 1024
 SWEEP_INTERVAL: Final = 0.25
 """Seconds between two looks at the deadlines: a socket is closed that much after its time at most."""
 
+_UNBOUNDED: Final = 2**31
+
 # A request that is too large is none: a page can have a browser ask for a path of any length. Refused tokens are noted
 # where they are verified.
 _SUSPICIONS: Final[Mapping[Reason, Suspicion]] = {
@@ -54,10 +56,10 @@ class Reception:
         policy: the settings of the pure judgement.
         trusted: `security.trusted_proxies`.
         suspects: counts who misbehaves, and knows who is banned.
-        health: what `GET /health` answers, an object for JSON.
+        health: what `GET /health` answers, an object for JSON; its `status` is "ok", or the answer is a 503.
         timeout: seconds for PROXY header and TLS, again for the request head, and for the check of a token; 0 is no
             limit.
-        max_frame_size: bytes of the largest frame that picows takes.
+        max_frame_size: bytes of the largest frame that picows takes; 0: no limit.
         proxy_protocol: whether each connection begins with a PROXY header, and comes from a trusted proxy.
         tls: for connections with TLS; None: plain ones.
 
@@ -87,7 +89,7 @@ class Reception:
         self.suspects = suspects
         self.health = health
         self.timeout = timeout or float("inf")
-        self.max_frame_size = max_frame_size
+        self.max_frame_size = max_frame_size or _UNBOUNDED
         self.proxy_protocol = proxy_protocol
         self.tls = tls
         self.upgraded = 0

@@ -1,4 +1,4 @@
-"""The life of a server process: start, banner, signal, stop."""
+"""The life of a server process: start, banner, signals, drain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from valtronics_fast.descriptors import raise_descriptor_limit
 from valtronics_fast.errors import ValtronicsError
 from valtronics_fast.logging import setup
 from valtronics_fast.server import Server
-from valtronics_fast.tokens import mint, with_secret
+from valtronics_fast.tokens import mint
 from valtronics_fast.version import version
 
 __all__ = ["StartError", "run"]
@@ -40,7 +40,10 @@ class StartError(ValtronicsError):
 
 
 def run(config: Config) -> None:
-    """Serve until SIGINT or SIGTERM; SIGHUP has the server read again what may change while it runs.
+    """Serve until SIGINT or SIGTERM, then drain; SIGHUP has the server read again what may change while it runs.
+
+    Args:
+        config: the settings.
 
     Raises:
         ConfigError: the keys or the TLS files do not fit the configuration.
@@ -48,13 +51,12 @@ def run(config: Config) -> None:
     """
     setup(config.logging.level, config.logging.format)
     raise_descriptor_limit(config.limits.connections)
-    keyed = with_secret(config)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-        loop.run(_serve(keyed, secret_made_up=keyed is not config))
+        loop.run(_serve(config))
 
 
-async def _serve(config: Config, *, secret_made_up: bool) -> None:
-    """Start, say where, wait for a signal, stop. A second signal does what it does to any process."""
+async def _serve(config: Config) -> None:
+    """Start, say where, wait for a signal, drain. A second signal does what it does to any process: it ends it."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in _SIGNALS:
@@ -66,24 +68,29 @@ async def _serve(config: Config, *, secret_made_up: bool) -> None:
     except OSError as error:
         await server.stop()
         raise StartError(_find_listen_faults(config) or [f"the server could not start: {error}"]) from error
+    print(_banner(server, config), flush=True)
+    await ended.wait()
+    for number in _SIGNALS:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)  # asyncio leaves SIGINT to Python, which would end things in order
+    await server.drain()
+
+
+def _banner(server: Server, config: Config) -> str:
+    """Return what is printed at the start; `config` is as it was given."""
+    auth = server.config.auth
+    secret_made_up = auth.secret != config.auth.secret
     token = ""
-    if config.auth.secret and (secret_made_up or config.demo):
-        token = mint(
-            config.auth, "operator", channels=CHANNELS, devices="*", publish=True, expires=TOKEN_LIFETIME
-        )
-    text = banner.render(
-        config,
+    if auth.secret and (secret_made_up or config.demo):
+        token = mint(auth, "operator", channels=CHANNELS, devices="*", publish=True, expires=TOKEN_LIFETIME)
+    return banner.render(
+        server.config,
         version=version(),
         port=server.port,
         http_port=server.http_port,
         token=token,
         secret_made_up=secret_made_up,
     )
-    print(text, flush=True)
-    await ended.wait()
-    for number in _SIGNALS:
-        loop.remove_signal_handler(number)
-    await server.stop()
 
 
 def _find_listen_faults(config: Config) -> list[str]:

@@ -1,4 +1,4 @@
-"""The server: puts the parts together, starts them in order, stops them in reverse."""
+"""The server: puts the parts together, starts them in order, and ends them so that nothing is lost."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from valtronics_fast.auth import Authenticator
 from valtronics_fast.backplanes import open_backplane
 from valtronics_fast.clients import Clients
 from valtronics_fast.descriptors import DescriptorWatch
+from valtronics_fast.draining import let_go
 from valtronics_fast.errors import ConfigError
-from valtronics_fast.gate import ServerGate
-from valtronics_fast.handshake import Policy
+from valtronics_fast.gate import ServerGate, policy_of
 from valtronics_fast.http_api import HttpApi
 from valtronics_fast.http_guard import HttpGuard
 from valtronics_fast.listening import BACKLOG, listen
 from valtronics_fast.logging import fields
 from valtronics_fast.memory import CONNECTION, SUBSCRIPTION, Trimmer
-from valtronics_fast.origins import Origins
 from valtronics_fast.reception import Reception
 from valtronics_fast.sources import make_producers
 from valtronics_fast.statistics import Statistics, figures_of_hub
@@ -33,7 +32,6 @@ from valtronics_fast.tls import ServerTls
 from valtronics_fast.tokens import with_secret
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping
     from types import TracebackType
 
@@ -56,7 +54,7 @@ class Server:
         ConfigError: the keys for tokens, or the TLS files, can't be used.
 
     Attributes:
-        config: the settings.
+        config: the settings in force.
         port: the WebSocket port; after `start` the one that was picked, if it was 0.
         http_port: the HTTP port, likewise.
     """
@@ -67,7 +65,6 @@ class Server:
         self.http_port = config.http.port
         self._statistics = Statistics()
         self._suspects = Suspects(config.security, spare_loopback=config.demo)
-        self._trusted = TrustedProxies(config.security.trusted_proxies)
         self._authenticator = Authenticator(config.auth)
         self._tls = ServerTls(config.tls, config.server.close_timeout) if config.tls.certfile else None
         self._backplane = open_backplane(config.backplane)
@@ -106,9 +103,9 @@ class Server:
         """
         if self._started:
             raise RuntimeError("a server can be started once; make another one")
-        self._started = True
         loop = asyncio.get_running_loop()
         config = self.config
+        self._started = True
         self._hub = Hub(
             loop.call_soon,
             time.monotonic(),
@@ -133,41 +130,18 @@ class Server:
         self._gate = ServerGate(config, self._clients)
         self._reception = Reception(
             self._gate,
-            policy=Policy(
-                Origins(config.security.origins),
-                query_token=config.auth.query_token,
-                compression=config.server.compression,
-                require_origin=config.security.require_origin,
-            ),
-            trusted=self._trusted,
+            policy=policy_of(config),
+            trusted=TrustedProxies(config.security.trusted_proxies),
             suspects=self._suspects,
-            health=lambda: {"status": "ok"},
+            health=lambda: {"status": "ok" if self._stopping is None else "draining"},
             timeout=config.server.handshake_timeout,
-            max_frame_size=config.limits.frame_size or 2**31,
+            max_frame_size=config.limits.frame_size,
             proxy_protocol=config.server.proxy_protocol,
             tls=self._tls,
         )
         await self._authenticator.start()
         await self._backplane.start(self._hub)
-        sockets = await listen(config.server.host, config.server.port)
-        self._http = HttpApi(
-            config.http,
-            publish=self.publish,
-            guard=HttpGuard(
-                config.http, self._authenticator.verify, self._trusted, self._suspects, self._statistics
-            ),
-            stats=self.stats,
-            explain=self.explain,
-            health=self.health,
-        )
-        try:
-            await self._http.start()
-            await self._serve(sockets)
-        except BaseException:
-            for sock in sockets:
-                sock.close()
-            raise
-        self.http_port = self._http.port
+        await self._listen()
         self._tick()
         self._trimmer.start()
         self._descriptors.start()
@@ -176,13 +150,33 @@ class Server:
             await producer.start(self.publish)
         _log.info("started", extra=fields(host=config.server.host, port=self.port, http_port=self.http_port))
 
-    async def _serve(self, sockets: list[socket.socket]) -> None:
-        """Accept connections on the listening sockets."""
-        loop = asyncio.get_running_loop()
-        self.port = int(sockets[0].getsockname()[1])
-        for sock in sockets:
-            listener = await loop.create_server(self._reception.protocol, sock=sock, backlog=BACKLOG)
-            self._listeners.append(listener)
+    async def _listen(self) -> None:
+        """Accept connections."""
+        config = self.config
+        self._http = HttpApi(
+            config.http,
+            publish=self.publish,
+            guard=HttpGuard(
+                config.http, self._authenticator.verify, self._reception.trusted, self._suspects, self._statistics
+            ),
+            stats=self.stats,
+            explain=self.explain,
+            health=self.health,
+        )
+        sockets = await listen(config.server.host, config.server.port)
+        try:
+            await self._http.start()
+            self.http_port = self._http.port
+            self.port = int(sockets[0].getsockname()[1])
+            for sock in sockets:
+                listener = await asyncio.get_running_loop().create_server(
+                    self._reception.protocol, sock=sock, backlog=BACKLOG
+                )
+                self._listeners.append(listener)
+        except BaseException:
+            for sock in sockets:
+                sock.close()
+            raise
 
     def _tick(self) -> None:
         """Let the connections' timers fire, and come again."""
@@ -190,25 +184,38 @@ class Server:
         self._timer = asyncio.get_running_loop().call_later(self._hub.tick, self._tick)
 
     async def stop(self) -> None:
-        """Stop listening, stop the producers, close every connection (1001).
+        """Close every connection at once (1001), and end. Nothing is lost that came in before.
 
-        Idempotent; whoever calls it while another call is at work waits for the same end.
+        Idempotent; whoever calls it while another call, or `drain`, is at work waits for the same end.
         """
+        await self._end(CloseCode.CLOSE_GOING_AWAY, 0.0)
+
+    async def drain(self) -> None:
+        """End as `stop` does, but for a restart: connections are closed (1012) evenly over `server.drain_window`.
+
+        Until the last one is closed, data is taken in and delivered. Whoever connects is refused with HTTP 503.
+        """
+        if self._started and self._stopping is None:
+            _log.info("draining", extra=fields(connections=self._clients.active))
+        await self._end(CloseCode.CLOSE_RESTART, self.config.server.drain_window)
+
+    async def _end(self, code: CloseCode, window: float) -> None:
         if not self._started:
             return
         if self._stopping is None:
-            self._stopping = asyncio.ensure_future(self._stop())
+            self._stopping = asyncio.ensure_future(self._stop(code, window))
         await asyncio.shield(self._stopping)
 
-    async def _stop(self) -> None:
+    async def _stop(self, code: CloseCode, window: float) -> None:
+        if self._http is not None:
+            self._http.leave()
         self._gate.open = False
+        await let_go(
+            self._clients, code, window=window, patience=self.config.server.close_timeout, end_input=self._end_input
+        )
         for listener in self._listeners:
             listener.close()
-        for producer in self._producers:
-            await producer.stop()
         self._reception.close()
-        # The clients' own timers cut those that do not go; a little more is for the case that nothing works.
-        await self._clients.close(CloseCode.CLOSE_GOING_AWAY, self.config.server.close_timeout + 1)
         if self._timer is not None:
             self._timer.cancel()
         self._trimmer.stop()
@@ -218,6 +225,13 @@ class Server:
         await self._backplane.stop()
         await self._authenticator.stop()
         _log.info("stopped")
+
+    async def _end_input(self) -> None:
+        """Take in nothing more; what was begun is taken to its end."""
+        for producer in self._producers:
+            await producer.stop()
+        if self._http is not None:
+            await self._http.end_publishing()
 
     def reload(self) -> None:
         """Read again what may change while the server runs: the TLS files.
@@ -289,10 +303,8 @@ class Server:
         Returns:
             None when there is no such connection.
         """
-        for session in self._clients.sessions():
-            if session.number == connection:
-                return explain(session, device, time.monotonic())
-        return None
+        found = (session for session in self._clients.sessions() if session.number == connection)
+        return next((explain(session, device, time.monotonic()) for session in found), None)
 
     def health(self) -> dict[str, object]:
         """Return whether the server takes clients, and the state of each part.
@@ -302,4 +314,4 @@ class Server:
         """
         checks = {producer.name: "ok" if producer.ready() else "degraded" for producer in self._producers}
         checks["backplane"] = "ok" if self._backplane.ready() else "degraded"
-        return {"ready": self._gate.open, "checks": checks}
+        return {"ready": self._stopping is None, "checks": checks}
