@@ -14,7 +14,7 @@ from valtronics_fast._core.scope import Grant
 from valtronics_fast._core.wire import ErrorCode
 from valtronics_fast.addresses import TrustedProxies
 from valtronics_fast.config import HttpConfig, SecurityConfig
-from valtronics_fast.errors import AuthError, PublicationError
+from valtronics_fast.errors import AuthError, BusyError, PublicationError
 from valtronics_fast.http_api import HttpApi
 from valtronics_fast.http_guard import HttpGuard
 from valtronics_fast.http_listener import HEADERS
@@ -65,6 +65,13 @@ def explain(connection: int, device: int | str | None) -> dict[str, object] | No
     return {"connection": connection, "device_id": device} if connection == 7 else None
 
 
+def rebalance(*, fraction: float | None, count: int | None, over: float | None) -> int:
+    """Close 100 connections, of which there are as many, or none within a second."""
+    if over == 0.5:
+        raise BusyError("connections are being moved already")
+    return count or round(100 * (fraction or 0))
+
+
 class Hub:
     """Records what is published; refuses messages marked "bad"; each one matches two subscriptions."""
 
@@ -97,7 +104,7 @@ class Served:
         verifying = parts.pop("verify", verify)
         self.guard = HttpGuard(config, verifying, trusted, self.suspects, self.statistics)
         figures = {"active": 3, "close_codes": {1000: 1}}
-        parts = {"guard": self.guard, "stats": lambda: figures, "explain": explain} | parts
+        parts = {"guard": self.guard, "stats": lambda: figures, "explain": explain, "rebalance": rebalance} | parts
         self.api = HttpApi(config, publish=self.hub.publish, health=lambda: self.health, **parts)
 
     async def ask(self, method: str, path: str, **more: Any) -> tuple[int, Any]:

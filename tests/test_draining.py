@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import running
+from harness import http, running, until
 from valtronics_fast._core.wire import CloseCode
 from valtronics_fast.draining import close_evenly, let_go
+from valtronics_fast.errors import BusyError
 
 if TYPE_CHECKING:
     from harness import Client, Site
 
+KEY = "a-key-of-the-operator"
 REBALANCE = CloseCode.CLOSE_REBALANCE
 
 
@@ -72,3 +74,60 @@ async def test_input_ends_before_the_last_one_is_closed(window: float) -> None:
         await let_go(site.server._clients, CloseCode.CLOSE_RESTART, window=window, patience=1, end_input=end_input)
         assert left == [1 if window else 4]
         assert [(await client.closed())[0] for client in there] == [CloseCode.CLOSE_RESTART] * 4
+
+
+# Rebalancing
+
+
+async def test_those_that_are_there_longest_are_moved() -> None:
+    async with running() as site, AsyncExitStack() as stack:
+        there = await clients(stack, site, 5)
+        assert site.server.rebalance(fraction=0.5, over=0) == 3  # rounded up
+        assert [(await client.closed())[0] for client in there[:3]] == [REBALANCE] * 3
+        for client in there[3:]:
+            await client.nothing_more()
+        assert site.server.rebalance(count=10, over=0) == 2
+        assert [(await client.closed())[0] for client in there[3:]] == [REBALANCE] * 2
+        await until(lambda: site.server.stats()["active_connections"] == 0)
+        assert site.server.rebalance(fraction=1.0, over=0) == 0
+
+
+async def test_one_at_a_time_and_none_during_a_drain() -> None:
+    async with running() as site, AsyncExitStack() as stack:
+        there = await clients(stack, site, 3)
+        assert site.server.rebalance(count=2, over=3600) == 2
+        with pytest.raises(BusyError):
+            site.server.rebalance(count=1)
+        await until(lambda: site.server.stats()["close_codes"] == {"4200": 1})
+        await site.server.stop()  # does not wait for the hour
+        codes = sorted([(await client.closed())[0] for client in there])
+        assert codes == [CloseCode.CLOSE_GOING_AWAY] * 2 + [REBALANCE]
+        with pytest.raises(BusyError):
+            site.server.rebalance(count=1)
+
+
+async def test_over_http() -> None:
+    async with running(http={"api_key": KEY}, server={"drain_window": 0}) as site, AsyncExitStack() as stack:
+        there = await clients(stack, site, 5)
+        url, key = site.http_url("/api/v1/rebalance"), {"X-API-Key": KEY}
+
+        async def order(body: dict[str, float], headers: dict[str, str] = key) -> tuple[int, object]:
+            status, answer, _ = await http("POST", url, json=body, headers=headers)
+            return status, answer.get("error", answer.get("connections"))
+
+        assert await order({"fraction": 0.2}, {}) == (401, "not_authenticated")
+        publisher = {"Authorization": f"Bearer {site.token(publish=True)}"}
+        assert await order({"fraction": 0.2}, publisher) == (403, "forbidden")
+        assert await order({}) == (400, "invalid_message")
+        assert await order({"fraction": 0.2}) == (202, 1)
+        assert (await there[0].closed())[0] == REBALANCE
+        assert await order({"count": 3, "over": 3600}) == (202, 3)
+        assert await order({"count": 1}) == (409, "busy")
+        await until(lambda: site.server.stats()["close_codes"] == {"4200": 2})
+
+
+async def test_without_a_key_nobody_may_even_on_loopback() -> None:
+    async with running() as site, site.client() as client:
+        status, answer, _ = await http("POST", site.http_url("/api/v1/rebalance"), json={"fraction": 1})
+        assert (status, answer["error"]) == (401, "not_authenticated")
+        await client.nothing_more()

@@ -264,6 +264,7 @@ class TestLifetime:
             stats=dict,
             explain=lambda *_: None,
             health=dict,
+            rebalance=lambda **_: 0,
         )
         with pytest.raises(OSError, match="in use"):
             await second.start()

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import random
 from typing import TYPE_CHECKING, Final
+
+from valtronics_fast._core.wire import CloseCode
+from valtronics_fast.errors import BusyError
+from valtronics_fast.logging import fields
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from valtronics_fast._core.session import Session
-    from valtronics_fast._core.wire import CloseCode
     from valtronics_fast.clients import Clients
 
-__all__ = ["close_evenly", "let_go"]
+__all__ = ["Rebalancer", "close_evenly", "let_go"]
 
 _LOOK: Final = 0.02
 """Seconds between two looks whether a client has read what waits for it."""
 
 _CLOSED_A_TURN: Final = 256
 """Connections that are closed in one turn of the event loop, at most."""
+
+_log = logging.getLogger(__name__)
 
 
 async def let_go(
@@ -51,6 +58,48 @@ async def let_go(
     await close_evenly(clients.sessions(), code, seconds=0.0, patience=patience)
     # The clients' own timers cut those that do not go; a little more is for the case that nothing works.
     await clients.close(code, patience + 1)
+
+
+class Rebalancer:
+    """Has clients come back elsewhere: after a server was added, say.
+
+    Args:
+        clients: those that are connected.
+    """
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._closing: asyncio.Task[None] | None = None
+
+    def start(self, fraction: float | None, count: int | None, *, seconds: float, patience: float) -> int:
+        """Begin to close the connections (4200) that are open longest: who was moved lately is not moved again.
+
+        Args:
+            fraction: the part of all connections, rounded up; None: `count` says how many.
+            count: how many, if there are so many.
+            seconds: the time that they are spread over.
+            patience: seconds that a client gets to read what waits for it.
+
+        Returns:
+            How many are being closed.
+
+        Raises:
+            BusyError: the last start is still at work.
+        """
+        if self._closing is not None and not self._closing.done():
+            raise BusyError("connections are being moved already")
+        sessions = sorted(self._clients.sessions(), key=lambda each: each.age, reverse=True)
+        chosen = sessions[: count if fraction is None else math.ceil(fraction * len(sessions))]
+        random.shuffle(chosen)  # as in `let_go`
+        _log.info("rebalancing", extra=fields(connections=len(chosen), seconds=seconds))
+        closing = close_evenly(chosen, CloseCode.CLOSE_REBALANCE, seconds=seconds, patience=patience)
+        self._closing = asyncio.ensure_future(closing)
+        return len(chosen)
+
+    def stop(self) -> None:
+        """Leave those alone that were not told to go yet."""
+        if self._closing is not None:
+            self._closing.cancel()
 
 
 async def close_evenly(sessions: Sequence[Session], code: CloseCode, *, seconds: float, patience: float) -> None:

@@ -10,11 +10,15 @@ from valtronics_fast._core.wire import ErrorCode
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["AuthError", "ConfigError", "PublicationError", "ValtronicsError"]
+__all__ = ["AuthError", "BusyError", "ConfigError", "PublicationError", "ValtronicsError"]
 
 
 class ValtronicsError(Exception):
     """Base of the errors that this package raises."""
+
+
+class BusyError(ValtronicsError):
+    """Something of this kind is being done already; the text says what."""
 
 
 class ConfigError(ValtronicsError):

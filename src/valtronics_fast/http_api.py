@@ -1,7 +1,8 @@
-"""The HTTP side: publish, health and statistics on a port of their own (docs/http-api.md).
+"""The HTTP side: publish, health, statistics and rebalancing on a port of their own (docs/http-api.md).
 
 `http_listener` stands between the socket and these routes, `http_guard` before those that are not for everybody,
-`http_publish` behind the one that takes messages, and `http_inflight` beside it when the server goes.
+`http_publish` behind the one that takes messages, `http_inflight` beside it when the server goes, and
+`http_rebalance` behind the one that moves clients.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ from aiohttp import web
 
 from valtronics_fast._core.scope import device_key
 from valtronics_fast._core.wire import ERROR_NAMES, ErrorCode
+from valtronics_fast.errors import BusyError
 from valtronics_fast.http_inflight import InFlight
 from valtronics_fast.http_listener import HttpError, HttpListener, json_answer, read_body, send_continue
 from valtronics_fast.http_publish import BodyError, Intake
+from valtronics_fast.http_rebalance import MAX_BODY, parse_order
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from valtronics_fast.config import HttpConfig
     from valtronics_fast.http_guard import HttpGuard
+    from valtronics_fast.http_rebalance import Rebalance
     from valtronics_fast.producers.base import Publish
 
     Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
@@ -50,6 +54,7 @@ class HttpApi:
         explain: why a connection (its number) does or does not get a device's messages (None: the system's); None when
             there is no such connection.
         health: `{"ready": bool, "checks": {name: "ok" or what is wrong}}`.
+        rebalance: closes connections so that they come back elsewhere.
 
     Attributes:
         port: where it listens; after `start`.
@@ -64,6 +69,7 @@ class HttpApi:
         stats: Callable[[], dict[str, object]],
         explain: Callable[[int, int | str | None], dict[str, object] | None],
         health: Callable[[], Mapping[str, object]],
+        rebalance: Rebalance,
     ) -> None:
         self.port = config.port
         self._config = config
@@ -72,6 +78,7 @@ class HttpApi:
         self._stats = stats
         self._explain = explain
         self._health = health
+        self._rebalance = rebalance
         self._in_flight = InFlight()
         self._listener = HttpListener(self._dispatch)
         self._runner: web.ServerRunner | None = None
@@ -82,6 +89,7 @@ class HttpApi:
             "/api/v1/stats": {"GET": self._get_stats},
             "/api/v1/explain": {"GET": self._get_explain},
             "/api/v1/publish": {"POST": self._post_publish},
+            "/api/v1/rebalance": {"POST": self._post_rebalance},
         }
 
     async def start(self) -> None:
@@ -139,8 +147,8 @@ class HttpApi:
 
     async def _get_explain(self, request: web.BaseRequest) -> web.Response:
         """Answer why a connection gets what it gets. It tells of other users: a publisher's token is not enough."""
-        if not self._guard.open_to_all and await self._guard.authorise(request) is not self._guard.operator:
-            raise HttpError(403, ERROR_NAMES[ErrorCode.FORBIDDEN], "the API key is needed")
+        if not self._guard.open_to_all:
+            await self._guard.authorise_operator(request)
         number, device = request.query.get("connection", ""), request.query.get("device")
         if not (number.isascii() and number.isdecimal() and len(number) <= MAX_DIGITS):
             raise _invalid("connection is the number of a connection, as the log has it")
@@ -175,22 +183,12 @@ class HttpApi:
         return json_answer(422 if nothing_accepted else 200, intake.answer())
 
     async def _take_json(self, request: web.BaseRequest, intake: Intake) -> None:
-        self._check_size(request.content_length or 0)
-        await send_continue(request)
-        body = bytearray()
-        while data := await read_body(request):
-            body += data
-            self._check_size(len(body))
+        limit = self._config.body_size
+        body = await _read_whole(request, limit, f"a JSON body may have {limit} bytes; send NDJSON instead")
         try:
             await intake.json(body)
         except BodyError as error:
             raise HttpError(400, ERROR_NAMES[error.code], str(error)) from None
-
-    def _check_size(self, size: int) -> None:
-        limit = self._config.body_size
-        if limit and size > limit:
-            message = f"a JSON body may have {limit} bytes; send NDJSON instead"
-            raise HttpError(413, ERROR_NAMES[ErrorCode.MESSAGE_TOO_LARGE], message, close=True)
 
     async def _take_ndjson(self, request: web.BaseRequest, intake: Intake) -> None:
         await send_continue(request)
@@ -204,6 +202,33 @@ class HttpApi:
             error.more = intake.answer()
             raise
         await intake.finish()
+
+    async def _post_rebalance(self, request: web.BaseRequest) -> web.Response:
+        """Have clients move elsewhere. It needs the key in any case: any page can have a browser send a POST."""
+        await self._guard.authorise_operator(request)
+        body = await _read_whole(request, MAX_BODY, f"an order may have {MAX_BODY} bytes")
+        order = parse_order(body)
+        try:
+            closing = self._rebalance(fraction=order.fraction, count=order.count, over=order.over)
+        except BusyError as error:
+            raise HttpError(409, "busy", str(error)) from None
+        return json_answer(202, {"connections": closing})
+
+
+async def _read_whole(request: web.BaseRequest, limit: int, too_large: str) -> bytearray:
+    """Return a body of at most `limit` bytes (0: of any size); one that says it is larger is not asked for."""
+    body = bytearray()
+
+    def check(size: int) -> None:
+        if limit and size > limit:
+            raise HttpError(413, ERROR_NAMES[ErrorCode.MESSAGE_TOO_LARGE], too_large, close=True)
+
+    check(request.content_length or 0)
+    await send_continue(request)
+    while data := await read_body(request):
+        body += data
+        check(len(body))
+    return body
 
 
 def _invalid(message: str) -> HttpError:

@@ -39,7 +39,7 @@ class HttpGuard:
     """Judges the senders of HTTP requests; each refused credential is counted, and logged with a limit.
 
     Args:
-        config: the section `http`: the API key, and the address that is listened on.
+        config: the section `http`: the API key, and the address that is really listened on.
         verify: what a bearer token permits; raises AuthError.
         trusted: proxies that are believed whose request they pass on.
         suspects: counts failures, and knows who is banned.
@@ -100,6 +100,15 @@ class HttpGuard:
         if not grant.publish:
             raise HttpError(403, ERROR_NAMES[ErrorCode.FORBIDDEN], "the token may not publish")
         return grant
+
+    async def authorise_operator(self, request: web.BaseRequest) -> None:
+        """Let nobody pass but who has the API key.
+
+        Raises:
+            HttpError: 401 without a valid credential, 403 with a token, whatever it permits.
+        """
+        if await self.authorise(request) is not self.operator:
+            raise HttpError(403, ERROR_NAMES[ErrorCode.FORBIDDEN], "the API key is needed")
 
     async def _verified(self, token: str) -> Grant:
         """Verify a token. The text of an unexpected exception may quote it, and is kept out of the log."""

@@ -16,8 +16,8 @@ from valtronics_fast.auth import Authenticator
 from valtronics_fast.backplanes import open_backplane
 from valtronics_fast.clients import Clients
 from valtronics_fast.descriptors import DescriptorWatch
-from valtronics_fast.draining import let_go
-from valtronics_fast.errors import ConfigError
+from valtronics_fast.draining import Rebalancer, let_go
+from valtronics_fast.errors import BusyError, ConfigError
 from valtronics_fast.gate import ServerGate, policy_of
 from valtronics_fast.http_api import HttpApi
 from valtronics_fast.http_guard import HttpGuard
@@ -76,6 +76,7 @@ class Server:
         self._descriptors = DescriptorWatch()
         self._hub: Hub
         self._clients: Clients
+        self._rebalancer: Rebalancer
         self._gate: ServerGate
         self._reception: Reception
         self._started = False
@@ -127,6 +128,7 @@ class Server:
             follow=self._backplane.follow,
             suspects=self._suspects,
         )
+        self._rebalancer = Rebalancer(self._clients)
         self._gate = ServerGate(config, self._clients)
         self._reception = Reception(
             self._gate,
@@ -162,6 +164,7 @@ class Server:
             stats=self.stats,
             explain=self.explain,
             health=self.health,
+            rebalance=self.rebalance,
         )
         sockets = await listen(config.server.host, config.server.port)
         try:
@@ -207,6 +210,7 @@ class Server:
         await asyncio.shield(self._stopping)
 
     async def _stop(self, code: CloseCode, window: float) -> None:
+        self._rebalancer.stop()
         if self._http is not None:
             self._http.leave()
         self._gate.open = False
@@ -249,6 +253,25 @@ class Server:
                 _log.info("reloaded", extra=fields(part=name))
         if not parts:
             _log.info("there is nothing to reload")
+
+    def rebalance(
+        self, *, fraction: float | None = None, count: int | None = None, over: float | None = None
+    ) -> int:
+        """Begin to close connections (4200), so that their clients come back elsewhere; return how many.
+
+        Args:
+            fraction: the part of all connections, rounded up; or
+            count: how many, if there are so many.
+            over: seconds that they are spread over; None: `server.drain_window`.
+
+        Raises:
+            BusyError: connections are being closed already.
+        """
+        if self._stopping is not None:
+            raise BusyError("the server is being drained")
+        server = self.config.server
+        seconds = server.drain_window if over is None else over
+        return self._rebalancer.start(fraction, count, seconds=seconds, patience=server.close_timeout)
 
     def publish(self, message: Mapping[str, object], /) -> int:
         """Publish a data message (protocol.md, section 3). To be called on the event loop's thread.
