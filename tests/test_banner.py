@@ -25,10 +25,13 @@ TIMEOUT = 30.0
 
 
 def text_of(config: Config | None = None, *, token: str = TOKEN, secret_made_up: bool = True) -> str:
+    config = config or Config()
     return render(
-        config or Config(),
+        config,
         version="1.2.3",
+        host=config.server.host,
         port=8000,
+        http_host=config.http.host,
         http_port=8001,
         token=token,
         secret_made_up=secret_made_up,

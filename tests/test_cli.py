@@ -51,6 +51,7 @@ def test_help_names_flags_examples_and_exit_codes(capsys: pytest.CaptureFixture[
     flags = set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", text, re.MULTILINE))
     assert flags == {
         "--help", "--version", "--config", "--host", "--port", "--http-host", "--http-port", "--demo",
+        "--fd", "--http-fd",
         "--log-level",
     }  # fmt: skip
     assert "examples:" in text

@@ -18,11 +18,11 @@ SECRET = "w7Qz-M2pLr9_TfXc4VbNsJ8hKd3yGa5e"
 # Names and defaults that other programs' configuration files rely on.
 CONTRACT = {
     "server": {
-        "host": "127.0.0.1", "port": 8000, "handshake_timeout": 5.0, "proxy_protocol": False,
+        "host": "127.0.0.1", "port": 8000, "fd": 0, "handshake_timeout": 5.0, "proxy_protocol": False,
         "ping_interval": 25.0, "ping_timeout": 8.0, "close_timeout": 2.0, "drain_window": 10.0, "flush_interval": 0.0,
         "compression": False,
     },
-    "http": {"host": "127.0.0.1", "port": 8001, "api_key": "", "body_size": 8 * 1024 * 1024},
+    "http": {"host": "127.0.0.1", "port": 8001, "fd": 0, "api_key": "", "body_size": 8 * 1024 * 1024},
     "auth": {
         "secret": "", "algorithms": ("HS256",), "public_key_file": "", "jwks_url": "", "audience": "",
         "issuer": "", "leeway": 30.0, "default_scope": "all", "timeout": 10.0, "query_token": False,
@@ -77,6 +77,8 @@ def test_flags_are_those_of_the_contract() -> None:
         "server.port": "--port",
         "http.host": "--http-host",
         "http.port": "--http-port",
+        "server.fd": "--fd",
+        "http.fd": "--http-fd",
         "logging.level": "--log-level",
     }
 

@@ -322,6 +322,12 @@ def test_two_servers_do_not_share_a_port(host: str, http_host: str, clash: bool)
     assert conflicts(server={"host": host, "port": 9000}, http={"host": http_host, "port": 9001}) == {}
 
 
+def test_two_servers_do_not_share_a_socket_that_was_passed_on() -> None:
+    assert conflicts(server={"fd": 3}, http={"fd": 3}).keys() == {"http.fd"}
+    for fds in ((3, 4), (3, 0), (0, 3)):  # then the ports are not looked at
+        assert conflicts(server={"fd": fds[0], "port": 9000}, http={"fd": fds[1], "port": 9000}) == {}
+
+
 def test_settings_with_faults_of_their_own_cause_no_conflicts() -> None:
     assert conflicts(lambda key: key != "tls.keyfile", tls={"certfile": "x"}) == {}
     assert conflicts(lambda key: key != "auth.secret", auth={"secret": "short"}) == {}

@@ -94,7 +94,7 @@ def test_an_unknown_variable_is_told_with_the_nearest(name: str, near: str) -> N
 
 
 def test_an_unknown_variable_without_a_near_one_is_told_too() -> None:
-    assert load(VFAST_="1").problems == ["variable VFAST_: unknown setting"]
+    assert load(VFAST_ZZZZZZZZZZ="1").problems == ["variable VFAST_ZZZZZZZZZZ: unknown setting"]
 
 
 def test_a_variable_is_text_and_says_where_it_is() -> None:

@@ -19,21 +19,31 @@ _DEMO = "--device 3 --device 10 --device 24 --metric temperature --metric batter
 
 
 def render(
-    config: Config, *, version: str, port: int, http_port: int, token: str, secret_made_up: bool
+    config: Config,
+    *,
+    version: str,
+    host: str,
+    port: int,
+    http_host: str,
+    http_port: int,
+    token: str,
+    secret_made_up: bool,
 ) -> str:
     """Render the text.
 
     Args:
         config: the settings in force.
         version: the program's version.
-        port: the WebSocket port; not the configured one when that is 0.
+        host: the address of the WebSocket port, which is not the configured one where a socket was passed on.
+        port: the port, which may be another one for that reason, or because 0 is configured.
+        http_host: the address of the HTTP port, likewise.
         http_port: the HTTP port, likewise.
         token: a token to show and to try the server with; "" for none.
         secret_made_up: no key is configured, and the secret is one for this run.
     """
     scheme = "wss" if config.tls.certfile else "ws"
-    address = f"{scheme}://{_reachable(config.server.host)}:{port}"
-    http = f"http://{_reachable(config.http.host)}:{http_port}"
+    address = f"{scheme}://{_reachable(host)}:{port}"
+    http = f"http://{_reachable(http_host)}:{http_port}"
     parts = [
         f"valtronics_fast {version} is running; Ctrl-C stops it.\n",
         f"  WebSocket  {address}/ws",

@@ -53,6 +53,14 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     port: Annotated[
         Port, setting("Port to listen on for WebSocket.", zero="the system picks a free one", flag="--port")
     ] = 8000
+    fd: Annotated[
+        Count,
+        setting(
+            "Descriptor of a listening socket that was passed on, in place of `host` and `port` (docs/operations.md).",
+            zero="the socket `ws` of systemd, or else one of its own",
+            flag="--fd",
+        ),
+    ] = 0
     handshake_timeout: Annotated[
         Duration,
         setting(
@@ -104,6 +112,14 @@ class HttpConfig(Section, frozen=True, kw_only=True):
     port: Annotated[
         Port, setting("Port to listen on for HTTP.", zero="the system picks a free one", flag="--http-port")
     ] = 8001
+    fd: Annotated[
+        Count,
+        setting(
+            "Descriptor of a listening socket that was passed on, in place of `host` and `port`.",
+            zero="the socket `http` of systemd, or else one of its own",
+            flag="--http-fd",
+        ),
+    ] = 0
     api_key: Annotated[
         str,
         setting(

@@ -204,9 +204,12 @@ def _find_proxy_conflicts(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _find_port_conflicts(config: Config) -> Iterator[tuple[str, str]]:
-    """Two servers cannot listen on one port."""
+    """Two servers cannot listen on one port, nor on one socket that was passed on."""
     hosts = {config.server.host, config.http.host}
-    if config.server.port == config.http.port != 0 and (len(hosts) == 1 or hosts & {"0.0.0.0", "::"}):  # noqa: S104
+    if config.server.fd or config.http.fd:
+        if config.server.fd == config.http.fd:
+            yield "http.fd", f"must differ from server.fd, which is {config.server.fd} as well"
+    elif config.server.port == config.http.port != 0 and (len(hosts) == 1 or hosts & {"0.0.0.0", "::"}):  # noqa: S104
         yield "http.port", f"must differ from server.port, which is {config.server.port} as well"
 
 
@@ -214,7 +217,10 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Config], Iterator[tuple[str, str]
     (("auth.algorithms", "auth.secret", "auth.public_key_file", "auth.jwks_url"), _find_key_conflicts),
     (("tls.certfile", "tls.keyfile", "tls.client_ca", "tls.client_auth"), _find_tls_conflicts),
     (("server.proxy_protocol", "security.trusted_proxies"), _find_proxy_conflicts),
-    (("server.host", "server.port", "http.host", "http.port"), _find_port_conflicts),
+    (
+        ("server.host", "server.port", "server.fd", "http.host", "http.port", "http.fd"),
+        _find_port_conflicts,
+    ),
 )
 
 

@@ -21,7 +21,8 @@ from valtronics_fast.http_publish import BodyError, Intake
 from valtronics_fast.http_rebalance import MAX_BODY, parse_order
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    import socket
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from valtronics_fast.config import HttpConfig
     from valtronics_fast.http_guard import HttpGuard
@@ -92,17 +93,31 @@ class HttpApi:
             "/api/v1/rebalance": {"POST": self._post_rebalance},
         }
 
-    async def start(self) -> None:
-        """Listen. Raises OSError where that is not possible."""
+    async def start(self, sockets: Sequence[socket.socket] = ()) -> None:
+        """Listen, on these sockets when there are any.
+
+        Raises:
+            OSError: that is not possible.
+        """
         runner = web.ServerRunner(self._listener, shutdown_timeout=SHUTDOWN_TIMEOUT)
         await runner.setup()
-        await web.TCPSite(runner, self._config.host, self._config.port).start()
+        for sock in sockets:
+            await web.SockSite(runner, sock).start()
+        if not sockets:
+            await web.TCPSite(runner, self._config.host, self._config.port).start()
         self._runner = runner
         self.port = int(runner.addresses[0][1])
 
-    def leave(self) -> None:
-        """Begin to go: every connection is closed after its next answer."""
+    async def leave(self, *, listening: bool) -> None:
+        """Begin to go: every connection is closed after its next answer.
+
+        Args:
+            listening: go on accepting connections, to tell whoever asks that the server goes.
+        """
         self._listener.leaving = True
+        if self._runner is not None and not listening:
+            for site in list(self._runner.sites):
+                await site.stop()
 
     async def end_publishing(self) -> None:
         """Take no more messages: streams end with an answer, other requests get PUBLISH_TIMEOUT to end."""

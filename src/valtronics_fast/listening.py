@@ -5,8 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from typing import TYPE_CHECKING
 
-__all__ = ["ACCEPTED_A_TURN", "BACKLOG", "listen"]
+from valtronics_fast.inherited import public_host
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["ACCEPTED_A_TURN", "BACKLOG", "listen", "open_port"]
 
 BACKLOG = 1024
 """Connections that the kernel holds for us until we accept them: a storm of reconnecting clients."""
@@ -44,7 +50,6 @@ async def listen(host: str, port: int) -> list[socket.socket]:
             sock = socket.socket(family, kind, protocol)
             sockets.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             bound = (address[0], port or _port_of(sockets[0]), *address[2:])
@@ -53,14 +58,27 @@ async def listen(host: str, port: int) -> list[socket.socket]:
             except OSError as error:
                 text = f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}"
                 raise OSError(error.errno, text) from None
-            sock.setblocking(False)
-            sock.listen(BACKLOG)
-            sockets.extend(sock.dup() for _ in range(ACCEPTED_A_TURN - 1))
+            sockets.extend(_multiply(sock)[1:])
     except BaseException:
         for sock in sockets:
             sock.close()
         raise
     return sockets
+
+
+async def open_port(host: str, port: int, passed_on: Sequence[socket.socket]) -> tuple[str, list[socket.socket]]:
+    """Return the sockets to accept from: those that were passed on, or else what `listen` gives; and their address."""
+    if not passed_on:
+        return host, await listen(host, port)
+    return public_host(passed_on), [each for sock in passed_on for each in _multiply(sock)]
+
+
+def _multiply(sock: socket.socket) -> list[socket.socket]:
+    """Have a bound socket listen as clients of ours need it; return it and its duplicates, all to be accepted from."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    sock.setblocking(False)
+    sock.listen(BACKLOG)
+    return [sock, *(sock.dup() for _ in range(ACCEPTED_A_TURN - 1))]
 
 
 def _port_of(sock: socket.socket) -> int:

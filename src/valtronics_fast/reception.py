@@ -33,6 +33,9 @@ SWEEP_INTERVAL: Final = 0.25
 
 _UNBOUNDED: Final = 2**31
 
+SETTLE_INTERVAL: Final = 0.01
+"""Seconds between two looks whether any is left."""
+
 # A request that is too large is none: a page can have a browser ask for a path of any length. Refused tokens are noted
 # where they are verified.
 _SUSPICIONS: Final[Mapping[Reason, Suspicion]] = {
@@ -112,6 +115,12 @@ class Reception:
         It must never raise: uvloop would not accept anything more on that listening socket.
         """
         return Entrance(self) if self.proxy_protocol or self.tls is not None else Front(self)
+
+    async def settle(self, patience: float) -> None:
+        """Wait until no socket is half-open, but no longer than so many seconds."""
+        end = self.now() + patience
+        while self._half_open and self.now() < end:  # noqa: ASYNC110 - too rare for an Event
+            await asyncio.sleep(SETTLE_INTERVAL)
 
     def close(self) -> None:
         """Close every half-open socket at once; to be called when nothing is accepted any more."""

@@ -46,7 +46,7 @@ def run(config: Config) -> None:
         config: the settings.
 
     Raises:
-        ConfigError: the keys or the TLS files do not fit the configuration.
+        ConfigError: the keys, the TLS files or the sockets that were passed on do not fit the configuration.
         StartError: the server could not start.
     """
     setup(config.logging.level, config.logging.format)
@@ -86,7 +86,9 @@ def _banner(server: Server, config: Config) -> str:
     return banner.render(
         server.config,
         version=version(),
+        host=server.host,
         port=server.port,
+        http_host=server.http_host,
         http_port=server.http_port,
         token=token,
         secret_made_up=secret_made_up,
@@ -99,6 +101,8 @@ def _find_listen_faults(config: Config) -> list[str]:
     for name in ("server", "http"):
         host, port = SETTINGS[f"{name}.host"], SETTINGS[f"{name}.port"]
         section = getattr(config, name)
+        if section.fd:
+            continue
         try:
             _try_bind(section.host, section.port)
         except OSError as error:

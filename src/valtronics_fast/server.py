@@ -6,7 +6,9 @@ import asyncio
 import logging
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
+
+import msgspec
 
 from valtronics_fast._core.explain import explain
 from valtronics_fast._core.hub import Hub
@@ -21,7 +23,8 @@ from valtronics_fast.errors import BusyError, ConfigError
 from valtronics_fast.gate import ServerGate, policy_of
 from valtronics_fast.http_api import HttpApi
 from valtronics_fast.http_guard import HttpGuard
-from valtronics_fast.listening import BACKLOG, listen
+from valtronics_fast.inherited import HTTP, WEBSOCKET, inherit, public_host
+from valtronics_fast.listening import BACKLOG, open_port
 from valtronics_fast.logging import fields
 from valtronics_fast.memory import CONNECTION, SUBSCRIPTION, Trimmer
 from valtronics_fast.reception import Reception
@@ -32,13 +35,17 @@ from valtronics_fast.tls import ServerTls
 from valtronics_fast.tokens import with_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import socket
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from valtronics_fast.config import Config
+    from valtronics_fast.config import Config, HttpConfig
     from valtronics_fast.producers.base import Producer
 
 __all__ = ["Server"]
+
+_SETTLE_TIMEOUT: Final = 1.0
+"""Seconds that strangers have to finish their handshake when the server goes and another one has its socket."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,14 +62,14 @@ class Server:
 
     Attributes:
         config: the settings in force.
-        port: the WebSocket port; after `start` the one that was picked, if it was 0.
-        http_port: the HTTP port, likewise.
+        host, port: of the WebSocket port; after `start` those that are really listened on, whatever was configured.
+        http_host, http_port: of the HTTP port, likewise.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config = with_secret(config)
-        self.port = config.server.port
-        self.http_port = config.http.port
+        self.host, self.port = config.server.host, config.server.port
+        self.http_host, self.http_port = config.http.host, config.http.port
         self._statistics = Statistics()
         self._suspects = Suspects(config.security, spare_loopback=config.demo)
         self._authenticator = Authenticator(config.auth)
@@ -71,6 +78,7 @@ class Server:
         self._producers: list[Producer] = []
         self._listeners: list[asyncio.Server] = []
         self._http: HttpApi | None = None
+        self._guard: HttpGuard
         self._timer: asyncio.TimerHandle | None = None
         self._trimmer = Trimmer(lambda: self._clients.active * CONNECTION + self._hub.index.entries * SUBSCRIPTION)
         self._descriptors = DescriptorWatch()
@@ -80,6 +88,7 @@ class Server:
         self._gate: ServerGate
         self._reception: Reception
         self._started = False
+        self._passed_on: frozenset[str] = frozenset()  # the ports whose sockets others may accept from, too
         self._stopping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -99,6 +108,7 @@ class Server:
         """Listen, and start the producers.
 
         Raises:
+            ConfigError: a descriptor that was passed on is no listening socket (`inherited`).
             OSError: a port can't be listened on; `stop` then ends what had been started.
             RuntimeError: it was started before.
         """
@@ -106,6 +116,7 @@ class Server:
             raise RuntimeError("a server can be started once; make another one")
         loop = asyncio.get_running_loop()
         config = self.config
+        passed_on = inherit(config)
         self._started = True
         self._hub = Hub(
             loop.call_soon,
@@ -143,43 +154,54 @@ class Server:
         )
         await self._authenticator.start()
         await self._backplane.start(self._hub)
-        await self._listen()
+        await self._listen(passed_on)
         self._tick()
         self._trimmer.start()
         self._descriptors.start()
         self._producers = make_producers(config, self._clients, self._hub)
         for producer in self._producers:
             await producer.start(self.publish)
-        _log.info("started", extra=fields(host=config.server.host, port=self.port, http_port=self.http_port))
+        _log.info("started", extra=fields(host=self.host, port=self.port, http_port=self.http_port))
 
-    async def _listen(self) -> None:
-        """Accept connections."""
-        config = self.config
-        self._http = HttpApi(
-            config.http,
-            publish=self.publish,
-            guard=HttpGuard(
-                config.http, self._authenticator.verify, self._reception.trusted, self._suspects, self._statistics
-            ),
-            stats=self.stats,
-            explain=self.explain,
-            health=self.health,
-            rebalance=self.rebalance,
-        )
-        sockets = await listen(config.server.host, config.server.port)
+    async def _listen(self, passed_on: dict[str, list[socket.socket]]) -> None:
+        """Accept connections, on the sockets that were passed on or on ones of our own."""
+        sockets: list[socket.socket] = []
         try:
-            await self._http.start()
-            self.http_port = self._http.port
+            self.host, sockets = await open_port(self.host, self.port, passed_on.get(WEBSOCKET, ()))
             self.port = int(sockets[0].getsockname()[1])
+            await self._start_http(passed_on.get(HTTP, ()))
             for sock in sockets:
                 listener = await asyncio.get_running_loop().create_server(
                     self._reception.protocol, sock=sock, backlog=BACKLOG
                 )
                 self._listeners.append(listener)
         except BaseException:
-            for sock in sockets:
+            for sock in (*sockets, *passed_on.get(HTTP, ())):
                 sock.close()
             raise
+        self._passed_on = frozenset(passed_on)
+
+    async def _start_http(self, sockets: Sequence[socket.socket]) -> None:
+        if sockets:
+            self.http_host = public_host(sockets)
+        config = self._http_config()
+        trusted = self._reception.trusted
+        self._guard = HttpGuard(config, self._authenticator.verify, trusted, self._suspects, self._statistics)
+        self._http = HttpApi(
+            config,
+            publish=self.publish,
+            guard=self._guard,
+            stats=self.stats,
+            explain=self.explain,
+            health=self.health,
+            rebalance=self.rebalance,
+        )
+        await self._http.start(sockets)
+        self.http_port = self._http.port
+
+    def _http_config(self) -> HttpConfig:
+        """Return the section `http` with the address that is really listened on, which decides who may see what."""
+        return msgspec.structs.replace(self.config.http, host=self.http_host)
 
     def _tick(self) -> None:
         """Let the connections' timers fire, and come again."""
@@ -196,7 +218,8 @@ class Server:
     async def drain(self) -> None:
         """End as `stop` does, but for a restart: connections are closed (1012) evenly over `server.drain_window`.
 
-        Until the last one is closed, data is taken in and delivered. Whoever connects is refused with HTTP 503.
+        Until the last one is closed, data is taken in and delivered. Whoever connects is refused with HTTP 503; on a
+        socket that was passed on nobody is, but waits there for the next process.
         """
         if self._started and self._stopping is None:
             _log.info("draining", extra=fields(connections=self._clients.active))
@@ -212,13 +235,15 @@ class Server:
     async def _stop(self, code: CloseCode, window: float) -> None:
         self._rebalancer.stop()
         if self._http is not None:
-            self._http.leave()
+            await self._http.leave(listening=HTTP not in self._passed_on)
+        if WEBSOCKET in self._passed_on:
+            self._stop_listening()
+            await self._reception.settle(_SETTLE_TIMEOUT)
         self._gate.open = False
         await let_go(
             self._clients, code, window=window, patience=self.config.server.close_timeout, end_input=self._end_input
         )
-        for listener in self._listeners:
-            listener.close()
+        self._stop_listening()
         self._reception.close()
         if self._timer is not None:
             self._timer.cancel()
@@ -236,6 +261,10 @@ class Server:
             await producer.stop()
         if self._http is not None:
             await self._http.end_publishing()
+
+    def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            listener.close()
 
     def reload(self) -> None:
         """Read again what may change while the server runs: the TLS files.
