@@ -18,6 +18,7 @@ from aiohttp import web
 
 from harness import TIMEOUT, Client, Site, configuration, running, telemetry, text, until
 from tokens import OTHER_RSA_KEY, RSA_KEY, KeyServer, claims, jwk, jwk_set, key_server, token
+from valtronics_fast._core.connection import Limits
 from valtronics_fast._core.wire import CloseCode
 from valtronics_fast.clients import MAX_REPORT, limits_of
 from valtronics_fast.logging import JsonFormatter, RateLimitFilter
@@ -193,7 +194,7 @@ def test_every_bound_of_a_connection_comes_from_its_setting() -> None:
         "auth": {"attempts": 71, "timeout": 72, "grace": 73, "renewal_notice": 74},
         "server": {"ping_interval": 81, "ping_timeout": 82, "close_timeout": 83},
     }  # fmt: skip
-    limits = limits_of(configuration(**settings))
+    limits = Limits(**limits_of(configuration(**settings)))
     renamed = {"attempts": "auth_attempts", "timeout": "auth_timeout"}
     for section in settings.values():
         for name, value in section.items():

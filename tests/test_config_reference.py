@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from valtronics_fast.config import SETTINGS
+from valtronics_fast.config import SETTINGS, is_reloaded
 from valtronics_fast.config_reference import reference
 
 PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
@@ -20,7 +20,8 @@ def test_every_setting_has_a_row_with_its_names() -> None:
     expected = {setting.variable: setting for setting in SETTINGS.values() if setting.variable}
     assert rows.keys() == expected.keys()
     for variable, setting in expected.items():
-        assert rows[variable].startswith(f"| `{setting.name}` | `{setting.write(setting.default)}` | ")
+        star = " *" if is_reloaded(setting) else ""
+        assert rows[variable].startswith(f"| `{setting.name}`{star} | `{setting.write(setting.default)}` | ")
         assert (f"`{setting.flag}`" in rows[variable]) or not setting.flag
         assert setting.zero in rows[variable]
 

@@ -82,6 +82,17 @@ def test_who_was_being_judged_does_not_get_in_when_it_is_shut() -> None:
     assert caught.value.reason is Reason.SHUTTING_DOWN
 
 
+def test_other_limits_hold_from_then_on_and_what_was_counted_stays() -> None:
+    gate, clients = make_gate(connection_rate="2/h")
+    clients.active = 2
+    assert gate.refuse_early(upgrade(), ADDRESS) is None
+    gate.reload(configuration(limits={"connection_rate": "2/h", "connections": 2}))
+    assert reason(gate.refuse_early(upgrade(), ADDRESS)) is Reason.SERVER_FULL
+    assert reason(gate.refuse_early(upgrade(), ADDRESS)) is Reason.ADDRESS_RATE
+    gate.reload(configuration(limits={"connection_rate": "1/h"}))
+    assert [reason(gate.refuse_early(upgrade(), ADDRESS)) for _ in range(2)] == [None, Reason.ADDRESS_RATE]
+
+
 def test_a_full_server_says_when_to_come_again() -> None:
     gate, clients = make_gate(connections=2)
     clients.active = 1

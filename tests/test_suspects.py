@@ -56,6 +56,25 @@ def test_what_others_can_make_an_honest_client_do_does_not_ban_it(kind: Suspicio
     assert figures(suspects)["failures"][kind] == 100
 
 
+def test_other_settings_hold_from_then_on_for_bans_too() -> None:
+    clock = Clock(0.0)
+    suspects = make(clock)
+    proxy, home = "192.0.2.9", "2001:db8::7"
+    for address in (ADDRESS, proxy, home):
+        assert fail(suspects, address) == 60.0
+    settings = {"ban_after": 3, "suspects": 10}
+    suspects.reload(SecurityConfig(ban_for=90.0, trusted_proxies=(proxy,), **settings))
+    assert [suspects.banned(each) for each in (ADDRESS, proxy, home)] == [60.0, 0.0, 60.0]
+    suspects.reload(SecurityConfig(ban_for=20.0, **settings))
+    assert suspects.banned(ADDRESS) == 20.0
+    suspects.reload(SecurityConfig(ban_for=20.0, ban_after=3, suspects=1))
+    assert [suspects.banned(each) for each in (ADDRESS, home)] == [0.0, 20.0]
+    assert figures(suspects)["addresses"] == 1
+    assert fail(suspects, OTHER) == 20.0
+    suspects.reload(SecurityConfig(ban_for=20.0, ban_after=0, suspects=1))
+    assert suspects.banned(OTHER) == 0.0
+
+
 @pytest.mark.parametrize("settings", [{"ban_after": 0}, {"ban_for": 0.0}])
 def test_bans_are_off(settings: dict[str, Any]) -> None:
     suspects = make(**settings)

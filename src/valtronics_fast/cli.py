@@ -52,6 +52,7 @@ exit codes:
   1  the server could not start: a port is in use, for instance
   2  the command line or the configuration has faults; each of them is told
   A second SIGINT or SIGTERM ends the server at once, by that signal: shells show 130 or 143.
+  SIGHUP has it read its configuration again.
 """
 
 _SUBSCRIBE_EPILOG = """\
@@ -147,12 +148,17 @@ def _serve(arguments: list[str]) -> int:
             text = f"{text} ({setting.default})"
             parser.add_argument(setting.flag, dest=setting.key, metavar=metavar, help=text)
     flags = vars(parser.parse_args(arguments))
-    config = Config.load(flags.pop("config"), flags=flags)
+    path = flags.pop("config")
+
+    def load() -> Config:
+        return Config.load(path, flags=flags)
+
+    config = load()
 
     from valtronics_fast.runner import StartError, run  # noqa: PLC0415
 
     try:
-        run(config)
+        run(config, load)
     except StartError as error:
         _complain(error.problems)
         return EXIT_FAILURE

@@ -51,32 +51,32 @@ _log = logging.getLogger(__name__)
 _complaints = limited("valtronics_fast.clients.complaints")
 
 
-def limits_of(config: Config) -> Limits:
-    """Return the bounds of a connection in the form of the core."""
+def limits_of(config: Config) -> dict[str, float]:
+    """Return the bounds of a connection, as the fields of the core's Limits."""
     limits, auth, server = config.limits, config.auth, config.server
-    return Limits(
-        messages_per_second=limits.messages_per_second,
-        message_size=limits.message_size,
-        auth_size=limits.auth_size,
-        frame_size=limits.frame_size,
-        fragments=limits.fragments,
-        batch_items=limits.batch_items,
-        subscriptions=limits.subscriptions,
-        device_ids=limits.device_ids,
-        min_interval=limits.min_interval,
-        json_depth=limits.json_depth,
-        queue_mark=limits.queue_mark,
-        queue_size=limits.queue_size,
-        queue_time=limits.queue_time,
-        queue_limit=limits.queue_limit,
-        auth_attempts=auth.attempts,
-        auth_timeout=auth.timeout,
-        grace=auth.grace,
-        renewal_notice=auth.renewal_notice,
-        ping_interval=server.ping_interval,
-        ping_timeout=server.ping_timeout,
-        close_timeout=server.close_timeout,
-    )
+    return {
+        "messages_per_second": limits.messages_per_second,
+        "message_size": limits.message_size,
+        "auth_size": limits.auth_size,
+        "frame_size": limits.frame_size,
+        "fragments": limits.fragments,
+        "batch_items": limits.batch_items,
+        "subscriptions": limits.subscriptions,
+        "device_ids": limits.device_ids,
+        "min_interval": limits.min_interval,
+        "json_depth": limits.json_depth,
+        "queue_mark": limits.queue_mark,
+        "queue_size": limits.queue_size,
+        "queue_time": limits.queue_time,
+        "queue_limit": limits.queue_limit,
+        "auth_attempts": auth.attempts,
+        "auth_timeout": auth.timeout,
+        "grace": auth.grace,
+        "renewal_notice": auth.renewal_notice,
+        "ping_interval": server.ping_interval,
+        "ping_timeout": server.ping_timeout,
+        "close_timeout": server.close_timeout,
+    }
 
 
 class Clients:
@@ -92,7 +92,7 @@ class Clients:
         suspects: counts those that misbehave.
 
     Attributes:
-        limits: the bounds of each connection.
+        limits: the bounds of each connection, the same object for all.
         active: connections that are open.
     """
 
@@ -108,7 +108,7 @@ class Clients:
         suspects: Suspects,
     ) -> None:
         self.hub = hub
-        self.limits = limits_of(config)
+        self.limits = Limits(**limits_of(config))
         self.publish = publish
         self._follow = follow
         self.active = 0
@@ -119,6 +119,13 @@ class Clients:
         self._suspects = suspects
         self._users: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def reload(self, config: Config, authenticator: Authenticator) -> None:
+        """Take new bounds, which hold for those that are connected, too, and verify tokens with other keys."""
+        for name, value in limits_of(config).items():
+            setattr(self.limits, name, value)
+        self._per_user = config.limits.connections_per_user
+        self._authenticator = authenticator
 
     def has_room(self, user: str) -> bool:
         """Say whether the user may open one more connection."""

@@ -37,6 +37,7 @@ __all__ = [
     "ServerConfig",
     "SystemConfig",
     "TlsConfig",
+    "is_reloaded",
 ]
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -314,6 +315,15 @@ def _find_settings() -> dict[str, Setting]:
 
 SETTINGS = _find_settings()
 """Every setting by `section.name`, in the order of the sections."""
+
+
+_RELOADED = frozenset({"auth", "limits", "security", "tls", "logging"})
+_RELOADED_BESIDE = frozenset({"server.drain_window", "http.api_key", "http.body_size"})
+
+
+def is_reloaded(setting: Setting) -> bool:
+    """Say whether a running server takes a new value of a setting (`Server.reload`)."""
+    return setting.section in _RELOADED or setting.key in _RELOADED_BESIDE
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from valtronics_fast.config import SETTINGS, Config
+from valtronics_fast.config import SETTINGS, Config, is_reloaded
 
 if TYPE_CHECKING:
     from valtronics_fast.setting import Setting
@@ -32,6 +32,7 @@ up at every start.
 - 0 turns a limit off, and an empty text or list what it names; the tables say what that means in each case.
 - An unknown section, setting or `VFAST_` variable is an error, and so is a value that is not allowed. All
   faults are told at once, each with the place where it came from, and the exit code is 2.
+- Settings with a star are read again on SIGHUP ([operations.md](operations.md#reloading)); the others need a restart.
 - Paths are relative to the directory in which the server is started.
 
 `--demo`, which adds a simulated fleet of devices, is a flag alone.
@@ -61,5 +62,6 @@ def _row(setting: Setting) -> str:
     unit = f" ({setting.unit})" if setting.unit else ""
     names = f"`{setting.variable}`" + (f", `{setting.flag}`" if setting.flag else "")
     default = f"`{setting.write(setting.default)}`"
-    cells = (f"`{setting.name}`", default, what, f"{setting.describe(brief=True)}{unit}", names)
+    star = " *" if is_reloaded(setting) else ""
+    cells = (f"`{setting.name}`{star}", default, what, f"{setting.describe(brief=True)}{unit}", names)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

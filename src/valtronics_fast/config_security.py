@@ -63,7 +63,7 @@ class SecurityConfig(Section, frozen=True, kw_only=True):
 
 
 class TlsConfig(Section, frozen=True, kw_only=True):
-    """TLS on the WebSocket port. The files are read again on SIGHUP."""
+    """TLS on the WebSocket port. It can't be turned on or off by SIGHUP."""
 
     certfile: Annotated[File, setting("PEM file of the certificate with its chain.", zero="no TLS")] = ""
     keyfile: Annotated[File, setting("PEM file of the certificate's private key.", zero="no TLS")] = ""

@@ -58,12 +58,21 @@ class ServerGate:
     def __init__(self, config: Config, clients: Clients) -> None:
         self.open = True
         self._clients = clients
-        self._connections = config.limits.connections
-        self._addresses = AddressLimiter(config.limits.connection_rate, config.limits.addresses)
-        rate = config.limits.connection_rate
-        self._tls = AddressLimiter(Rate(TLS_FACTOR * rate.count, rate.seconds), config.limits.addresses)
-        self._trusted = TrustedProxies(config.security.trusted_proxies)
         self._spare_loopback = config.demo
+        self._rate: tuple[Rate, int] | None = None
+        self._addresses: AddressLimiter
+        self._tls: AddressLimiter
+        self.reload(config)
+
+    def reload(self, config: Config) -> None:
+        """Let in by these settings from now on. The count of an address goes on unless its bound is another one."""
+        self._connections = config.limits.connections
+        self._trusted = TrustedProxies(config.security.trusted_proxies)
+        rate, size = config.limits.connection_rate, config.limits.addresses
+        if self._rate != (rate, size):
+            self._rate = (rate, size)
+            self._addresses = AddressLimiter(rate, size)
+            self._tls = AddressLimiter(Rate(TLS_FACTOR * rate.count, rate.seconds), size)
 
     def permits_tls(self, address: str, /) -> bool:
         """Say whether an address may begin a TLS handshake; a trusted proxy may, for it is not known for whom."""

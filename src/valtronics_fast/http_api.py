@@ -108,6 +108,10 @@ class HttpApi:
         self._runner = runner
         self.port = int(runner.addresses[0][1])
 
+    def reload(self, config: HttpConfig) -> None:
+        """Take a new bound on bodies; nothing else may have changed in it that is of use here."""
+        self._config = config
+
     async def leave(self, *, listening: bool) -> None:
         """Begin to go: every connection is closed after its next answer.
 

@@ -59,12 +59,18 @@ class HttpGuard:
         statistics: Statistics,
     ) -> None:
         self.operator = Grant("api-key", math.inf, publish=_ALL_CHANNELS)
+        self._suspects = suspects
+        self._statistics = statistics
+        self.reload(config, verify, trusted)
+
+    def reload(
+        self, config: HttpConfig, verify: Callable[[object], Grant | Awaitable[Grant]], trusted: TrustedProxies
+    ) -> None:
+        """Judge by these from now on."""
         self._api_key = config.api_key.encode()
         self.open_to_all = not self._api_key and is_loopback(config.host)
         self._verify = verify
         self._trusted = trusted
-        self._suspects = suspects
-        self._statistics = statistics
 
     def refuse_banned(self, request: web.BaseRequest) -> None:
         """Refuse whoever is banned, whatever the request is.

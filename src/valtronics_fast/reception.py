@@ -116,6 +116,12 @@ class Reception:
         """
         return Entrance(self) if self.proxy_protocol or self.tls is not None else Front(self)
 
+    def reload(self, policy: Policy, trusted: TrustedProxies, max_frame_size: int) -> None:
+        """Take in strangers by these from now on."""
+        self.policy = policy
+        self.trusted = trusted
+        self.max_frame_size = max_frame_size or _UNBOUNDED
+
     async def settle(self, patience: float) -> None:
         """Wait until no socket is half-open, but no longer than so many seconds."""
         end = self.now() + patience

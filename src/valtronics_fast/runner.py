@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import signal
 import socket
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -13,11 +15,14 @@ from valtronics_fast import banner
 from valtronics_fast._core.wire import CHANNELS
 from valtronics_fast.config import SETTINGS, Config
 from valtronics_fast.descriptors import raise_descriptor_limit
-from valtronics_fast.errors import ValtronicsError
-from valtronics_fast.logging import setup
+from valtronics_fast.errors import ConfigError, ValtronicsError
+from valtronics_fast.logging import fields, setup
 from valtronics_fast.server import Server
 from valtronics_fast.tokens import mint
 from valtronics_fast.version import version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["StartError", "run"]
 
@@ -25,6 +30,8 @@ TOKEN_LIFETIME = 24 * 3600.0
 """Seconds that the token of the banner is good for."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_log = logging.getLogger(__name__)
 
 
 class StartError(ValtronicsError):
@@ -39,11 +46,12 @@ class StartError(ValtronicsError):
         super().__init__("\n".join(problems))
 
 
-def run(config: Config) -> None:
-    """Serve until SIGINT or SIGTERM, then drain; SIGHUP has the server read again what may change while it runs.
+def run(config: Config, load: Callable[[], Config]) -> None:
+    """Serve until SIGINT or SIGTERM, then drain. SIGHUP has the configuration loaded anew.
 
     Args:
         config: the settings.
+        load: gathers them again from where they came from.
 
     Raises:
         ConfigError: the keys, the TLS files or the sockets that were passed on do not fit the configuration.
@@ -52,27 +60,29 @@ def run(config: Config) -> None:
     setup(config.logging.level, config.logging.format)
     raise_descriptor_limit(config.limits.connections)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-        loop.run(_serve(config))
+        loop.run(_serve(config, load))
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, load: Callable[[], Config]) -> None:
     """Start, say where, wait for a signal, drain. A second signal does what it does to any process: it ends it."""
     loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
+    ended, hung_up = asyncio.Event(), asyncio.Event()
     for number in _SIGNALS:
         loop.add_signal_handler(number, ended.set)
+    loop.add_signal_handler(signal.SIGHUP, hung_up.set)
     server = Server(config)
-    loop.add_signal_handler(signal.SIGHUP, server.reload)
     try:
         await server.start()
     except OSError as error:
         await server.stop()
         raise StartError(_find_listen_faults(config) or [f"the server could not start: {error}"]) from error
     print(_banner(server, config), flush=True)
+    reloading = asyncio.create_task(_reload_for_ever(hung_up, server, load), name="reload")
     await ended.wait()
     for number in _SIGNALS:
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)  # asyncio leaves SIGINT to Python, which would end things in order
+    reloading.cancel()
     await server.drain()
 
 
@@ -93,6 +103,35 @@ def _banner(server: Server, config: Config) -> str:
         token=token,
         secret_made_up=secret_made_up,
     )
+
+
+async def _reload_for_ever(hung_up: asyncio.Event, server: Server, load: Callable[[], Config]) -> None:
+    """Reload whenever it is asked for; what is asked meanwhile makes one more."""
+    while True:
+        await hung_up.wait()
+        hung_up.clear()
+        try:
+            await _reload(server, load)
+        except ConfigError as error:
+            for problem in error.problems:
+                _log.error("reloading failed, nothing was changed", extra=fields(problem=problem))
+        except Exception:  # noqa: BLE001 - logged, and the server runs on
+            _log.exception("reloading failed")
+
+
+async def _reload(server: Server, load: Callable[[], Config]) -> None:
+    """Put a new configuration in force.
+
+    Raises:
+        ConfigError: with every fault; nothing has changed.
+    """
+    needs_restart = await server.reload(load())
+    config = server.config
+    setup(config.logging.level, config.logging.format)
+    raise_descriptor_limit(config.limits.connections)
+    _log.info("reloaded")
+    if needs_restart:
+        _log.warning("settings have changed that need a restart", extra=fields(settings=", ".join(needs_restart)))
 
 
 def _find_listen_faults(config: Config) -> list[str]:

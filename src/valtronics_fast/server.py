@@ -19,7 +19,7 @@ from valtronics_fast.backplanes import open_backplane
 from valtronics_fast.clients import Clients
 from valtronics_fast.descriptors import DescriptorWatch
 from valtronics_fast.draining import Rebalancer, let_go
-from valtronics_fast.errors import BusyError, ConfigError
+from valtronics_fast.errors import BusyError
 from valtronics_fast.gate import ServerGate, policy_of
 from valtronics_fast.http_api import HttpApi
 from valtronics_fast.http_guard import HttpGuard
@@ -28,6 +28,7 @@ from valtronics_fast.listening import BACKLOG, open_port
 from valtronics_fast.logging import fields
 from valtronics_fast.memory import CONNECTION, SUBSCRIPTION, Trimmer
 from valtronics_fast.reception import Reception
+from valtronics_fast.reloading import prepare_reload
 from valtronics_fast.sources import make_producers
 from valtronics_fast.statistics import Statistics, figures_of_hub
 from valtronics_fast.suspects import Suspects
@@ -46,6 +47,8 @@ __all__ = ["Server"]
 
 _SETTLE_TIMEOUT: Final = 1.0
 """Seconds that strangers have to finish their handshake when the server goes and another one has its socket."""
+
+_UNBOUNDED: Final = 2**63
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +70,9 @@ class Server:
     """
 
     def __init__(self, config: Config) -> None:
-        self.config = config = with_secret(config)
+        self.config = with_secret(config)
+        self._secret_made_up = self.config is not config
+        config = self.config
         self.host, self.port = config.server.host, config.server.port
         self.http_host, self.http_port = config.http.host, config.http.port
         self._statistics = Statistics()
@@ -89,6 +94,7 @@ class Server:
         self._reception: Reception
         self._started = False
         self._passed_on: frozenset[str] = frozenset()  # the ports whose sockets others may accept from, too
+        self._reloading = asyncio.Lock()
         self._stopping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -266,22 +272,43 @@ class Server:
         for listener in self._listeners:
             listener.close()
 
-    def reload(self) -> None:
-        """Read again what may change while the server runs: the TLS files.
+    async def reload(self, config: Config) -> list[str]:
+        """Take a new configuration, whole or not at all (docs/operations.md). Connections that are open stay.
 
-        Each part is taken whole or not at all: one that can't be used is logged, and what was there stays in use.
-        Connections that are open stay.
+        What can't change while the server runs keeps its value, also in `self.config`.
+
+        Args:
+            config: the settings; those of section `logging` are for the process to put in force.
+
+        Returns:
+            the names of settings that have changed and need a restart.
+
+        Raises:
+            ConfigError: with every fault; nothing has changed.
         """
-        parts = {"tls": self._tls.reload} if self._tls is not None else {}
-        for name, reload in parts.items():
-            try:
-                reload()
-            except ConfigError as error:
-                _log.error("reloading failed, what was there stays in use", extra=fields(part=name, problem=error))
-            else:
-                _log.info("reloaded", extra=fields(part=name))
-        if not parts:
-            _log.info("there is nothing to reload")
+        if not self._started:
+            raise RuntimeError("the server was not started")
+        async with self._reloading:
+            reload = await prepare_reload(
+                self.config, config, self._authenticator, secret_made_up=self._secret_made_up
+            )
+            self.config = config = reload.config
+            former, self._authenticator = self._authenticator, reload.authenticator
+            trusted = TrustedProxies(config.security.trusted_proxies)
+            self._suspects.reload(config.security)
+            self._clients.reload(config, self._authenticator)
+            self._gate.reload(config)
+            self._reception.reload(policy_of(config), trusted, config.limits.frame_size)
+            if self._tls is not None and reload.context is not None:
+                self._tls.context = reload.context
+            if self._http is not None:
+                self._http.reload(config.http)
+                self._guard.reload(self._http_config(), self._authenticator.verify, trusted)
+            self._hub.max_payload = config.limits.publication_size
+            self._hub.max_backlog = config.limits.all_queues or _UNBOUNDED
+            if former is not self._authenticator:
+                await former.stop()
+            return reload.unchanged
 
     def rebalance(
         self, *, fraction: float | None = None, count: int | None = None, over: float | None = None

@@ -79,15 +79,32 @@ class Suspects:
     ) -> None:
         self.counts = dict.fromkeys(Suspicion, 0)
         self.bans = 0
-        self._ban_after = config.ban_after if config.ban_for else 0
-        self._ban_for = config.ban_for
-        self._size = config.suspects
-        self._trusted = TrustedProxies(config.trusted_proxies)
         self._spare_loopback = spare_loopback
         self._clock = clock
         # Both ordered: the one that failed, or was banned, longest ago comes first.
         self._suspects: dict[str, _Suspect] = {}
         self._banned: dict[str, float] = {}
+        self.reload(config)
+
+    def reload(self, config: SecurityConfig) -> None:
+        """Count and ban by these settings from now on.
+
+        Bans that are in force end no later than new ones would, and at once where nobody is banned any more, or not
+        this address.
+        """
+        self._ban_after = config.ban_after if config.ban_for else 0
+        self._ban_for = config.ban_for
+        self._size = config.suspects
+        self._trusted = TrustedProxies(config.trusted_proxies)
+        latest = self._clock() + self._ban_for
+        self._banned = {
+            key: min(end, latest)
+            for key, end in self._banned.items()
+            if self._ban_after and not self._is_spared(key.partition("/")[0])
+        }
+        for table in (self._suspects, self._banned):
+            for key in list(table)[: max(len(table) - self._size, 0)]:
+                del table[key]
 
     def note(self, suspicion: Suspicion, address: str) -> None:
         """Count a failure of an address, which may be one too many."""

@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class ServerTls:
-    """The TLS of a server: a context for each new connection, which `reload` replaces.
+    """The TLS of a server: the context of each new connection, which may be replaced by another one.
 
     Args:
         config: the section `tls`, with a certificate.
@@ -47,22 +47,10 @@ class ServerTls:
     """
 
     def __init__(self, config: TlsConfig, close_timeout: float) -> None:
-        self._config = config
         self.shutdown_timeout = close_timeout or _AT_ONCE
         self.context, fault = load_context(config)
         if fault:
             _log.warning("clients will refuse the certificate", extra=fields(problem=fault))
-
-    def reload(self) -> None:
-        """Read the files again; connections that are there stay what they are.
-
-        Raises:
-            ConfigError: they can't be used, or the certificate is not valid now: the old context stays.
-        """
-        context, fault = load_context(self._config)
-        if fault:
-            raise ConfigError([fault])
-        self.context = context
 
 
 def load_context(config: TlsConfig) -> tuple[ssl.SSLContext, str]:

@@ -191,6 +191,8 @@ async def test_an_http_socket_that_others_can_reach_hides_the_figures() -> None:
                 assert server.http_host == host
                 url = f"http://127.0.0.1:{server.http_port}/api/v1/stats"
                 assert (await http("GET", url))[0] == status
+                await server.reload(configuration())  # where it listens is not read again
+                assert (await http("GET", url))[0] == status
                 assert server.http_port == sock.getsockname()[1]
 
 
