@@ -1,4 +1,4 @@
-"""The life of a server process: start, banner, signals, drain."""
+"""The life of a server process: start, banner, signals, drain; and what the service manager is told of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import logging
 import signal
 import socket
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -17,6 +18,7 @@ from valtronics_fast.config import SETTINGS, Config
 from valtronics_fast.descriptors import raise_descriptor_limit
 from valtronics_fast.errors import ConfigError, ValtronicsError
 from valtronics_fast.logging import fields, setup
+from valtronics_fast.notify import Notifier
 from valtronics_fast.server import Server
 from valtronics_fast.tokens import mint
 from valtronics_fast.version import version
@@ -76,14 +78,18 @@ async def _serve(config: Config, load: Callable[[], Config]) -> None:
     except OSError as error:
         await server.stop()
         raise StartError(_find_listen_faults(config) or [f"the server could not start: {error}"]) from error
-    print(_banner(server, config), flush=True)
-    reloading = asyncio.create_task(_reload_for_ever(hung_up, server, load), name="reload")
-    await ended.wait()
-    for number in _SIGNALS:
-        loop.remove_signal_handler(number)
-        signal.signal(number, signal.SIG_DFL)  # asyncio leaves SIGINT to Python, which would end things in order
-    reloading.cancel()
-    await server.drain()
+    with closing(Notifier()) as notifier:
+        notifier.ready(_status(server))
+        notifier.keep_alive()
+        print(_banner(server, config), flush=True)
+        reloading = asyncio.create_task(_reload_for_ever(hung_up, server, load, notifier), name="reload")
+        await ended.wait()
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)  # asyncio leaves SIGINT to Python, which would end things in order
+        reloading.cancel()
+        notifier.stopping("draining")
+        await server.drain()
 
 
 def _banner(server: Server, config: Config) -> str:
@@ -105,11 +111,19 @@ def _banner(server: Server, config: Config) -> str:
     )
 
 
-async def _reload_for_ever(hung_up: asyncio.Event, server: Server, load: Callable[[], Config]) -> None:
+def _status(server: Server) -> str:
+    """Return a line on the service for people."""
+    return f"WebSocket on {server.host} port {server.port}, HTTP on {server.http_host} port {server.http_port}"
+
+
+async def _reload_for_ever(
+    hung_up: asyncio.Event, server: Server, load: Callable[[], Config], notifier: Notifier
+) -> None:
     """Reload whenever it is asked for; what is asked meanwhile makes one more."""
     while True:
         await hung_up.wait()
         hung_up.clear()
+        notifier.reloading()
         try:
             await _reload(server, load)
         except ConfigError as error:
@@ -117,6 +131,7 @@ async def _reload_for_ever(hung_up: asyncio.Event, server: Server, load: Callabl
                 _log.error("reloading failed, nothing was changed", extra=fields(problem=problem))
         except Exception:  # noqa: BLE001 - logged, and the server runs on
             _log.exception("reloading failed")
+        notifier.ready(_status(server))
 
 
 async def _reload(server: Server, load: Callable[[], Config]) -> None:
