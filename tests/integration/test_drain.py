@@ -112,6 +112,7 @@ async def test_row_48_a_second_signal_ends_it_at_once(first: int, second: int) -
         server.tell(first)
         await server.logs("draining")
         assert await server.end(second) == -second  # what shells show as 130 or 143
+        assert "Traceback" not in server.log
 
 
 async def test_without_clients_it_ends_whatever_the_window() -> None:
