@@ -18,7 +18,11 @@ cdef enum:
     MIN_BITS = 9                    # zlib makes no raw stream with a window of 256 bytes
     LEVEL = 6                       # zlib's usual one: at these sizes a lower one saves nothing
 
-cdef bytes FLUSHED = b"\0\0\xff\xff"    # what a sender leaves out at the end of a message (RFC 7692, 7.2.1)
+# What a sender leaves out at the end of a message (RFC 7692, 7.2.1), and a last block without anything in it: with that
+# the stream of a message that is whole has an end.
+cdef bytes END = b"\0\0\xff\xff" b"\3\0"
+# What is left of it when the sender ended the stream itself (7.2.3.4), with an empty block behind that or without.
+cdef tuple LEFT = (b"", END, b"\0" + END)
 cdef object pack = _msgpack.encode
 cdef object unpack = _msgpack.decode
 
@@ -57,14 +61,19 @@ cdef bytes converted(bytes frame, uint8_t format):
 cdef bytes inflated(const char *data, Py_ssize_t size, Py_ssize_t limit, int *error):
     """Return the message that was compressed, of at most `limit` bytes."""
     cdef bytes message
+    if size == 0:
+        return b""          # some compressors make nothing out of nothing
     stream = _decompressobj(-WINDOW_BITS)
     try:
-        message = stream.decompress(PyBytes_FromStringAndSize(data, size) + FLUSHED, limit + 1 if limit else 0)
+        message = stream.decompress(PyBytes_FromStringAndSize(data, size) + END, limit + 1 if limit else 0)
     except _zlib_error:
-        error[0] = CloseCode.CLOSE_INVALID_UTF8         # RFC 6455, 7.4.1: data that is not consistent with its type
-        return None
-    if limit and PyBytes_GET_SIZE(message) > limit:
+        message = None
+    if message is not None and limit and PyBytes_GET_SIZE(message) > limit:
         error[0] = CloseCode.CLOSE_TOO_BIG
+        return None
+    # A stream that breaks off would give a shortened message, and of one that goes on behind its end the rest is lost.
+    if message is None or not stream.eof or stream.unused_data not in LEFT:
+        error[0] = CloseCode.CLOSE_INVALID_UTF8         # RFC 6455, 7.4.1: data that is not consistent with its type
         return None
     return message
 

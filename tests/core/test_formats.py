@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import zlib
 
 import msgspec
@@ -93,6 +94,26 @@ def test_what_was_compressed_comes_back(data: bytes) -> None:
 @given(st.binary(min_size=2, max_size=5000))
 def test_more_than_is_allowed_is_too_big(data: bytes) -> None:
     assert inflate(packed(data), len(data) - 1) == (None, CloseCode.CLOSE_TOO_BIG)
+
+
+@given(st.binary(min_size=1, max_size=500), st.integers(1, 500))
+def test_a_message_that_breaks_off_is_none(data: bytes, missing: int) -> None:
+    whole = packed(data)
+    assert inflate(whole[: max(len(whole) - missing, 1)]) in ((None, CloseCode.CLOSE_INVALID_UTF8), (data, 0))
+    stored = b"\0" + struct.pack("<HH", len(data) + 10, 0xFFFF - len(data) - 10) + data
+    assert inflate(stored) == (None, CloseCode.CLOSE_INVALID_UTF8)
+
+
+def test_a_stream_that_ends_by_itself_and_what_may_stand_behind_it() -> None:
+    """RFC 7692, 7.2.3.4: a last block, with an empty one behind it or, from some compressors, none."""
+    stream = zlib.compressobj(6, zlib.DEFLATED, -15)
+    ended = stream.compress(b"Hello") + stream.flush()
+    assert inflate(ended + b"\0") == (b"Hello", 0)
+    assert inflate(ended) == (b"Hello", 0)
+    assert inflate(b"") == (b"", 0)
+    assert inflate(b"\0") == (b"", 0)
+    for more in (b"\1", b"\0\0", ended, packed(b"more")):
+        assert inflate(ended + more) == (None, CloseCode.CLOSE_INVALID_UTF8)
 
 
 def test_a_bomb_is_not_expanded() -> None:
