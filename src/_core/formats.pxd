@@ -20,7 +20,7 @@ cdef bytes converted(bytes frame, uint8_t format)
 # What a compressed message holds; None with a CloseCode in `error` where it is none, or larger than `limit` (0: any).
 cdef bytes inflated(const char *data, Py_ssize_t size, Py_ssize_t limit, int *error)
 
-# The dict of a MessagePack message; None with an ErrorCode in `error`. depth: how deeply it nests.
+# The dict of a MessagePack message, which JSON could hold too; None with an ErrorCode in `error`. depth: how it nests.
 cdef dict unpacked(const char *data, Py_ssize_t size, int *error, int *depth)
 cpdef int depth_of(object value) except -1
 cdef Py_ssize_t packed_size(object value) except -1

@@ -1,6 +1,7 @@
 """Formats beside JSON text; formats.pxd has the overview."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.math cimport isfinite
 from libc.stdint cimport uint8_t
 
 from .encode cimport RSV1, frame_of, payload_size
@@ -78,8 +79,18 @@ cdef bytes inflated(const char *data, Py_ssize_t size, Py_ssize_t limit, int *er
     return message
 
 
+cdef inline bint is_json_leaf(object value) except -1:
+    """Say whether a value is one that JSON can write, other than an array or an object."""
+    if type(value) is float:
+        return isfinite(value)
+    return value is None or type(value) is str or type(value) is int or type(value) is bool
+
+
 cpdef int depth_of(object value) except -1:
-    """Return how deeply a dict or list nests (itself: 1); level by level, so that depth costs no stack."""
+    """Return how deeply a dict or list nests (itself: 1); 0: there is something in it that JSON cannot write.
+
+    It goes level by level, so that depth costs no stack.
+    """
     cdef list level = [value]
     cdef list below
     cdef int depth = 0
@@ -88,9 +99,15 @@ cpdef int depth_of(object value) except -1:
         below = []
         for node in level:
             if type(node) is dict:
-                below += [child for child in (<dict>node).values() if type(child) is dict or type(child) is list]
-            else:
-                below += [child for child in <list>node if type(child) is dict or type(child) is list]
+                for key in <dict>node:
+                    if type(key) is not str:
+                        return 0
+                node = list((<dict>node).values())
+            for child in <list>node:
+                if type(child) is dict or type(child) is list:
+                    below.append(child)
+                elif not is_json_leaf(child):
+                    return 0
         level = below
     return depth
 
@@ -102,10 +119,11 @@ cdef dict unpacked(const char *data, Py_ssize_t size, int *error, int *depth):
     except (ValueError, RecursionError):        # msgspec.DecodeError is a ValueError
         error[0] = ErrorCode.INVALID_JSON
         return None
-    if type(value) is not dict:
+    if type(value) is dict:
+        depth[0] = depth_of(value)
+    if depth[0] == 0:       # no object, or bytes, extensions, keys that are no strings, infinite numbers
         error[0] = ErrorCode.INVALID_MESSAGE
         return None
-    depth[0] = depth_of(value)
     return <dict>value
 
 

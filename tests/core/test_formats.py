@@ -6,6 +6,7 @@ import json
 import struct
 import zlib
 
+import msgpack
 import msgspec
 import pytest
 from hypothesis import given
@@ -153,6 +154,13 @@ def test_reading_messagepack(document: dict[str, object]) -> None:
         (b"\x91" * 100_000 + b"\x01", ErrorCode.INVALID_JSON),
         (b"\x01", ErrorCode.INVALID_MESSAGE),
         (b"\x90", ErrorCode.INVALID_MESSAGE),
+        (msgpack.packb({1: 2}), ErrorCode.INVALID_MESSAGE),
+        (msgpack.packb({"a": [{None: 2}]}), ErrorCode.INVALID_MESSAGE),
+        (msgpack.packb({"a": b"bytes"}), ErrorCode.INVALID_MESSAGE),
+        (msgpack.packb({"a": [msgpack.ExtType(1, b"")]}), ErrorCode.INVALID_MESSAGE),
+        (msgpack.packb({"a": {"b": msgpack.Timestamp(1)}}), ErrorCode.INVALID_MESSAGE),
+        (msgpack.packb({"a": float("nan")}), ErrorCode.INVALID_MESSAGE),
+        (msgpack.packb({"a": [[float("inf")]]}), ErrorCode.INVALID_MESSAGE),
     ],
 )
 def test_what_is_no_messagepack_object(data: bytes, code: ErrorCode) -> None:

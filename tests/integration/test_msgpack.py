@@ -75,6 +75,9 @@ async def test_commands_and_their_errors_are_those_of_json() -> None:
             ({"type": "ping", "id": b"bytes"}, "invalid_message"),
             ({"type": "ping", "x": [[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]}, "invalid_message"),
             ([1], "invalid_message"),
+            ({"type": "subscribe", "channel": "telemetry", "filters": {1: 2}}, "invalid_message"),
+            ({"type": "error_report", "error": b"bytes"}, "invalid_message"),
+            ({"type": "ping", "timestamp": float("nan")}, "invalid_message"),
         ):
             await client.send(message)
             assert (await client.receive())["error"] == error, message
