@@ -29,6 +29,7 @@ BITS = [str(bits) for bits in range(8, 16)]
         ("x-unknown, permessage-deflate", 15, PLAIN),
         ("permessage-deflate; server_max_window_bits=8, permessage-deflate", 15, PLAIN),
         ("permessage-deflate; x, permessage-deflate", 15, PLAIN),
+        (" ,, \t,permessage-deflate, ,", 15, PLAIN),
         ("x-webkit-deflate-frame; a; b=c, permessage-deflate ; client_max_window_bits", 15, PLAIN),
     ],
 )

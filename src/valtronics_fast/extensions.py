@@ -20,7 +20,8 @@ MAX_OFFERS: Final = 16
 # RFC 6455, section 9.1: extension-token *( ";" token [ "=" ( token | quoted-string with a token in it ) ] )
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - of RFC 7230
 _PARAMETER: Final = re.compile(rf'[ \t]*;[ \t]*({_TOKEN})(?:[ \t]*=[ \t]*(?:({_TOKEN})|"({_TOKEN})"))?')
-_OFFER: Final = re.compile(rf"[ \t]*({_TOKEN})((?:{_PARAMETER.pattern})*)[ \t]*(?:,|$)")
+# Empty elements are none (RFC 9110, section 5.6.1.2).
+_OFFER: Final = re.compile(rf"[ \t,]*({_TOKEN})((?:{_PARAMETER.pattern})*)[ \t]*(?:,|$)")
 _BITS: Final = re.compile("8|9|1[0-5]")
 
 
