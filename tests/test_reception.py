@@ -7,8 +7,10 @@ import gc
 import logging
 import resource
 import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +19,11 @@ import psutil
 import pytest
 
 import front_server
-from front_server import Answer, FrontServer, request, tls_contexts
+from front_server import Answer, FrontServer, SmallGate, request, tls_contexts
 from valtronics_fast import reception
 from valtronics_fast.front import Front
 from valtronics_fast.refusals import Reason
+from valtronics_fast.units import Rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,6 +126,26 @@ def test_refusals_leave_nothing_behind() -> None:
         assert sum(server.reception.ended.values()) == 400
         gc.collect()
         assert [kept for kept in gc.get_objects() if isinstance(kept, Front)] == []
+
+
+@pytest.mark.parametrize("way", ["plain", "tls", "proxy"])
+def test_who_is_gone_before_the_address_is_read_counts_for_nobody(way: str) -> None:
+    """Else all of them would share one rate and one suspect: those whose address is not known."""
+    tls = tls_contexts()[0] if way == "tls" else None
+    gate = SmallGate(rate=Rate(1, 60.0))
+    with FrontServer(gate, tls=tls, proxy_protocol=way == "proxy", trusted=("127.0.0.1",)) as server:
+        go_on = threading.Event()
+        server.loop.call_soon_threadsafe(go_on.wait)
+        for sent in (request(), request(), request(Host=None)):
+            with socket.create_connection(("127.0.0.1", server.port), front_server.PATIENCE) as client:
+                client.sendall(sent)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        go_on.set()
+        server.wait_for(lambda: server.reception.half_open == 0 and sum(server.reception.ended.values()) == 3)
+        assert server.reception.ended[Reason.GONE] == 3
+        assert (len(gate.limiter), gate.handshakes, server.suspects.stats()["addresses"]) == (0, 0, 0)
+        if way == "plain":
+            assert server.ask(request()).status == 101
 
 
 def test_the_oldest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,18 @@ if TYPE_CHECKING:
 
     from valtronics_fast.units import Rate
 
-__all__ = ["AddressLimiter", "TrustedProxies", "client_address", "is_loopback", "peer_address", "rate_key"]
+__all__ = [
+    "UNKNOWN_ADDRESS",
+    "AddressLimiter",
+    "TrustedProxies",
+    "client_address",
+    "is_loopback",
+    "peer_address",
+    "rate_key",
+]
+
+UNKNOWN_ADDRESS: Final = "unknown"
+"""Stands for the address of a peer that is gone: the kernel does not tell it any more."""
 
 # A provider hands a household or a machine a whole /64, so one IPv6 address says nothing about the source.
 _IPV6_SOURCE_BITS: Final = 64
@@ -49,9 +60,9 @@ class TrustedProxies:
 
 
 def peer_address(transport: asyncio.BaseTransport) -> str:
-    """Return the address at the other end; "unknown" when it was gone before it was accepted."""
+    """Return the address at the other end; UNKNOWN_ADDRESS when the peer was gone before it was accepted."""
     peer = transport.get_extra_info("peername")
-    return str(peer[0]) if peer else "unknown"
+    return str(peer[0]) if peer else UNKNOWN_ADDRESS
 
 
 def client_address(peer: str, headers: Mapping[str, Sequence[str]], trusted: TrustedProxies) -> str:

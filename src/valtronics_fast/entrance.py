@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from uvloop.loop import SSLProtocol  # type: ignore[attr-defined]  # what uvloop's own create_server uses
 
-from valtronics_fast.addresses import peer_address
+from valtronics_fast.addresses import UNKNOWN_ADDRESS, peer_address
 from valtronics_fast.front import Front
 from valtronics_fast.proxy_protocol import ProxyHeaderError, bytes_wanted, parse_header
 from valtronics_fast.refusals import Reason
@@ -62,7 +62,9 @@ class Entrance(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)
         self._address = peer_address(transport)
         self._reception.enter(self)
-        if not self._reception.proxy_protocol:
+        if self._address == UNKNOWN_ADDRESS:
+            self.drop(Reason.GONE)
+        elif not self._reception.proxy_protocol:
             self._go_on()
         elif not self._reception.trusted.include(self._address):
             self.drop(Reason.UNTRUSTED_PROXY)

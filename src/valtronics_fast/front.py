@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 import orjson
 
 from valtronics_fast._core.scope import Grant
-from valtronics_fast.addresses import client_address, peer_address
+from valtronics_fast.addresses import UNKNOWN_ADDRESS, client_address, peer_address
 from valtronics_fast.handshake import (
     HEALTH_PATH,
     MAX_HEAD,
@@ -131,6 +131,8 @@ class Front(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)
         self._address = self._address or peer_address(transport)
         self._reception.enter(self)
+        if self._address == UNKNOWN_ADDRESS:
+            self.drop(Reason.GONE)  # what it has sent may still be there, and would count for nobody's address
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - part of the interface
         """Lend the buffer of all fronts, no more of it than the head may still grow.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from valtronics_fast._core.scope import Grant
 from valtronics_fast._core.wire import ERROR_NAMES, Channel, ErrorCode
-from valtronics_fast.addresses import client_address, is_loopback
+from valtronics_fast.addresses import UNKNOWN_ADDRESS, client_address, is_loopback
 from valtronics_fast.errors import AuthError
 from valtronics_fast.http_listener import HttpError
 from valtronics_fast.logging import fields, limited
@@ -143,4 +143,4 @@ class HttpGuard:
     def _address(self, request: web.BaseRequest) -> str:
         """Return the address of the client itself."""
         headers = {name: request.headers.getall(name, []) for name in _FORWARDING}
-        return client_address(request.remote or "unknown", headers, self._trusted)
+        return client_address(request.remote or UNKNOWN_ADDRESS, headers, self._trusted)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from heapq import nlargest
 from typing import TYPE_CHECKING, Final
 
-from valtronics_fast.addresses import TrustedProxies, is_loopback, rate_key
+from valtronics_fast.addresses import UNKNOWN_ADDRESS, TrustedProxies, is_loopback, rate_key
 from valtronics_fast.claims import AuthReason
 from valtronics_fast.logging import fields, limited
 
@@ -173,6 +173,6 @@ class Suspects:
 
     def _is_spared(self, address: str) -> bool:
         """Say whether an address is never banned: who it stands for is not known, or it is our own."""
-        return (
-            address == "unknown" or self._trusted.include(address) or (self._spare_loopback and is_loopback(address))
-        )
+        if address == UNKNOWN_ADDRESS or self._trusted.include(address):
+            return True
+        return self._spare_loopback and is_loopback(address)
