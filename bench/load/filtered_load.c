@@ -13,7 +13,7 @@
 
 enum {
     DEVICES = 1000, METRICS = 8, DEVICES_EACH = 10, METRICS_EACH = 2,
-    EVENTS = 512, MAX_ROUNDS = 1 << 20, CHUNK = 1 << 18, MAX_REST = 1 << 16,
+    EVENTS = 512, MAX_ROUNDS = 1 << 20,
 };
 static const double READY_TIMEOUT = 60, DRAIN = 1.0;
 static const char *NAMES[METRICS] = {
@@ -21,16 +21,13 @@ static const char *NAMES[METRICS] = {
 };
 
 typedef struct {
-    int fd;
-    int open;                       // the handshake is done
-    int subscribed;
+    Inbox inbox;
     uint8_t metrics;                // bit mask
     uint8_t devices[DEVICES / 8];   // bit mask
-    char *rest;                     // the beginning of a frame whose end has not come yet
-    size_t rest_size;
 } Connection;
 
 static Connection *connections;
+static const char *token;
 static int count, subscribed, closed;
 static uint64_t values, frames, strangers, top;     // top: the highest publication seen
 static uint32_t round_values[MAX_ROUNDS];
@@ -42,11 +39,12 @@ static uint32_t next_random(uint32_t *state) {
     return *state;
 }
 
-static void subscribe(Connection *one, const char *token) {
+static void subscribe(Inbox *inbox) {
+    Connection *one = (Connection *)inbox;
     char text[4096];
     uint32_t state = 2463534242u + 7919u * (uint32_t)(one - connections);
     int size = snprintf(text, sizeof text, "{\"type\":\"auth\",\"token\":\"%s\"}", token);
-    send_frame(one->fd, OP_TEXT, text, size);
+    send_frame(one->inbox.fd, OP_TEXT, text, size);
     size = snprintf(text, sizeof text, "{\"type\":\"subscribe\",\"id\":1,\"channel\":\"telemetry\",\"device_id\":[");
     for (int left = DEVICES_EACH; left;) {
         uint32_t device = next_random(&state) % DEVICES;
@@ -60,7 +58,7 @@ static void subscribe(Connection *one, const char *token) {
         one->metrics |= 1 << metric;
         size += snprintf(text + size, sizeof text - size, "\"%s\"%s", NAMES[metric], --left ? "," : "]}");
     }
-    send_frame(one->fd, OP_TEXT, text, size);
+    send_frame(one->inbox.fd, OP_TEXT, text, size);
 }
 
 static void take_value(Connection *one, uint64_t number) {
@@ -71,7 +69,8 @@ static void take_value(Connection *one, uint64_t number) {
     if (!(one->metrics >> metric & 1) || !(one->devices[device / 8] >> (device % 8) & 1)) strangers++;
 }
 
-static void take_text(Connection *one, const char *text, size_t size) {
+static void take_text(Inbox *inbox, const char *text, size_t size) {
+    Connection *one = (Connection *)inbox;
     const char *end = text + size, *at = text;
     int found = 0;
     while ((at = memmem(at, end - at, "\"n\":", 4))) {
@@ -81,79 +80,40 @@ static void take_text(Connection *one, const char *text, size_t size) {
         found = 1;
     }
     if (found) { frames++; return; }
-    if (memmem(text, size, "subscribe_response", 18)) { one->subscribed = 1; subscribed++; return; }
+    if (memmem(text, size, "subscribe_response", 18)) { subscribed++; return; }
     if (!memmem(text, size, "auth_response", 13)) fail("unexpected: %.*s", (int)size, text);
 }
 
-static void take_end(Connection *one) {
-    close(one->fd);
-    one->fd = -1;
-    closed++;
-}
-
-// Takes the whole frames; returns how many bytes they are.
-static size_t take_frames(Connection *one, const char *data, size_t size) {
-    size_t at = 0, length;
-    Frame frame;
-    while ((length = get_frame(data + at, size - at, &frame))) {
-        at += length;
-        if (frame.opcode == OP_TEXT) take_text(one, frame.payload, frame.size);
-        else if (frame.opcode == OP_PING) send_frame(one->fd, OP_PONG, frame.payload, frame.size);
-        else if (frame.opcode == OP_CLOSE) { take_end(one); break; }
-    }
-    return at;
-}
-
-static void take(Connection *one, const char *token) {
-    static char buffer[MAX_REST + CHUNK];
-    memcpy(buffer, one->rest, one->rest_size);
-    ssize_t size = recv(one->fd, buffer + one->rest_size, CHUNK, 0);
-    if (size < 0 && errno == EAGAIN) return;
-    if (size <= 0) { take_end(one); return; }
-    size += one->rest_size;
-    size_t done = 0;
-    if (!one->open) {
-        done = get_upgrade(buffer, size);
-        one->open = done > 0;
-        if (one->open) subscribe(one, token);
-    }
-    if (one->open) done += take_frames(one, buffer + done, size - done);
-    one->rest_size = size - done;
-    if (one->rest_size > MAX_REST) fail("too much without the end of a frame");
-    if (one->rest_size) {
-        one->rest = realloc(one->rest, one->rest_size);
-        memcpy(one->rest, buffer + done, one->rest_size);
-    }
-}
-
-static void run(int poller, const char *token, double until, int ready_is_enough) {
+static void run(int poller, double until, int ready_is_enough) {
     struct epoll_event events[EVENTS];
     while (now() < until && !(ready_is_enough && subscribed == count)) {
         int found = epoll_wait(poller, events, EVENTS, 5);
         for (int i = 0; i < found; i++) {
-            Connection *one = events[i].data.ptr;
-            if (one->fd >= 0) take(one, token);
+            Inbox *one = events[i].data.ptr;
+            if (one->fd < 0) continue;
+            inbox_take(one, subscribe, take_text);
+            closed += one->fd < 0;
         }
     }
 }
 
-static void connect_all(int poller, int port, const char *token) {
+static void connect_all(int poller, int port) {
     for (int i = 0; i < count; i++) {
         Connection *one = &connections[i];
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = one};
-        one->fd = connect_to(port, 0);
-        set_nonblocking(one->fd);
-        send_all(one->fd, UPGRADE "\r\n", strlen(UPGRADE "\r\n"));
-        epoll_ctl(poller, EPOLL_CTL_ADD, one->fd, &event);
-        if (i % 64 == 63) run(poller, token, now() + 0.01, 1);
+        one->inbox.fd = connect_to(port, 0);
+        set_nonblocking(one->inbox.fd);
+        send_all(one->inbox.fd, UPGRADE "\r\n", strlen(UPGRADE "\r\n"));
+        epoll_ctl(poller, EPOLL_CTL_ADD, one->inbox.fd, &event);
+        if (i % 64 == 63) run(poller, now() + 0.01, 1);
     }
-    run(poller, token, now() + READY_TIMEOUT, 1);
+    run(poller, now() + READY_TIMEOUT, 1);
     if (subscribed < count) fail("only %d of %d connections have subscribed", subscribed, count);
 }
 
 int main(int argc, char **argv) {
     if (argc != 7) fail("usage: filtered_load PORT TOKEN CONNECTIONS SECONDS WARMUP SERVER_PID");
-    const char *token = argv[2];
+    token = argv[2];
     double seconds = atof(argv[4]), warmup = atof(argv[5]);
     int server = atoi(argv[6]);
     clockid_t server_clock = cpu_clock(server);
@@ -162,20 +122,20 @@ int main(int argc, char **argv) {
     count = atoi(argv[3]);
     connections = calloc(count, sizeof *connections);
     int poller = epoll_create1(0);
-    connect_all(poller, atoi(argv[1]), token);
+    connect_all(poller, atoi(argv[1]));
 
-    run(poller, token, now() + warmup, 0);
+    run(poller, now() + warmup, 0);
     uint64_t first_top = top, first_values = values, first_frames = frames;
     double started = now(), cpu = seconds_of(server_clock);
     double own = seconds_of(CLOCK_PROCESS_CPUTIME_ID), server_waited = waited(server), own_waited = waited(getpid());
-    run(poller, token, started + seconds, 0);
+    run(poller, started + seconds, 0);
     double elapsed = now() - started;
     cpu = seconds_of(server_clock) - cpu;
     own = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - own;
     server_waited = waited(server) - server_waited;
     own_waited = waited(getpid()) - own_waited;
     uint64_t last_top = top, window_values = values - first_values, window_frames = frames - first_frames;
-    run(poller, token, now() + DRAIN, 0);     // what the window's rounds have left over
+    run(poller, now() + DRAIN, 0);     // what the window's rounds have left over
 
     uint64_t checked = 0, bad = 0, expected = (uint64_t)count * DEVICES_EACH * METRICS_EACH;
     for (uint64_t i = first_top / DEVICES + 1; i < last_top / DEVICES && i < MAX_ROUNDS; i++) {

@@ -15,19 +15,16 @@
 // publishing to this client's look at the message.
 #include "load.h"
 
-enum { DEVICES = 1000, EVENTS = 512, CHUNK = 1 << 18, MAX_REST = 1 << 16, MAX_EACH = 100, MAX_US = 1 << 22 };
+enum { DEVICES = 1000, EVENTS = 512, MAX_EACH = 100, MAX_US = 1 << 22 };
 static const double READY_TIMEOUT = 60;
 
 typedef struct {
-    int fd;
-    int open;                       // the handshake is done
+    Inbox inbox;
     int answers;                    // to subscriptions
     int stops;
     uint32_t first;                 // of the devices that it has subscribed to; they are DEVICES / each apart
     int64_t newest[MAX_EACH];       // number that came last, by device
     uint32_t window[MAX_EACH];      // messages within the window
-    char *rest;                     // the beginning of a frame whose end has not come yet
-    size_t rest_size;
 } Connection;
 
 static Connection *connections;
@@ -37,13 +34,14 @@ static uint64_t frames, bytes, strangers, late, gaps, delays;
 static int64_t top;                             // the highest number seen
 static uint32_t delay_us[MAX_US];               // messages by latency
 
-static void subscribe(Connection *one) {
+static void subscribe(Inbox *inbox) {
+    Connection *one = (Connection *)inbox;
     char text[8192];
     int size = snprintf(text, sizeof text, "{\"type\":\"auth\",\"token\":\"%s\"}", token);
-    send_frame(one->fd, OP_TEXT, text, size);
+    send_frame(one->inbox.fd, OP_TEXT, text, size);
     if (one->stops) {
         size = snprintf(text, sizeof text, "{\"type\":\"subscribe\",\"id\":1,\"channel\":\"telemetry\"}");
-        send_frame(one->fd, OP_TEXT, text, size);
+        send_frame(one->inbox.fd, OP_TEXT, text, size);
         return;
     }
     for (int is_idle = 0; is_idle < 2; is_idle++) {
@@ -57,7 +55,7 @@ static void subscribe(Connection *one) {
             uint32_t device = is_idle ? first + i : (first + i * (DEVICES / each)) % DEVICES;
             size += snprintf(text + size, sizeof text - size, "%u%s", device, i + 1 < devices ? "," : "]}");
         }
-        send_frame(one->fd, OP_TEXT, text, size);
+        send_frame(one->inbox.fd, OP_TEXT, text, size);
     }
 }
 
@@ -88,7 +86,8 @@ static void take_data(Connection *one, const char *text, size_t size, int64_t nu
     delays++;
 }
 
-static void take_text(Connection *one, const char *text, size_t size) {
+static void take_text(Inbox *inbox, const char *text, size_t size) {
+    Connection *one = (Connection *)inbox;
     int64_t number = number_after(text, size, "\"n\":");
     if (one->stops && number >= 0) return;
     if (number >= 0) { take_data(one, text, size, number); return; }
@@ -96,52 +95,10 @@ static void take_text(Connection *one, const char *text, size_t size) {
         one->answers++;
         if (one->answers < (one->stops ? 1 : !!each + !!idle)) return;
         ready++;
-        if (one->stops) epoll_ctl(poller, EPOLL_CTL_DEL, one->fd, NULL);
+        if (one->stops) epoll_ctl(poller, EPOLL_CTL_DEL, one->inbox.fd, NULL);
         return;
     }
     if (!memmem(text, size, "auth_response", 13)) fail("unexpected: %.*s", (int)size, text);
-}
-
-static void take_end(Connection *one) {
-    close(one->fd);
-    one->fd = -1;
-    closed++;
-}
-
-// Takes the whole frames; returns how many bytes they are.
-static size_t take_frames(Connection *one, const char *data, size_t size) {
-    size_t at = 0, length;
-    Frame frame;
-    while ((length = get_frame(data + at, size - at, &frame))) {
-        at += length;
-        if (frame.opcode == OP_TEXT) take_text(one, frame.payload, frame.size);
-        else if (frame.opcode == OP_PING) send_frame(one->fd, OP_PONG, frame.payload, frame.size);
-        else if (frame.opcode == OP_CLOSE) { take_end(one); break; }
-    }
-    return at;
-}
-
-static void take(Connection *one) {
-    static char buffer[MAX_REST + CHUNK];
-    memcpy(buffer, one->rest, one->rest_size);
-    ssize_t size = recv(one->fd, buffer + one->rest_size, CHUNK, 0);
-    if (size < 0 && errno == EAGAIN) return;
-    if (size <= 0) { take_end(one); return; }
-    size += one->rest_size;
-    size_t done = 0;
-    if (!one->open) {
-        done = get_upgrade(buffer, size);
-        one->open = done > 0;
-        if (one->open) subscribe(one);
-    }
-    if (one->open) done += take_frames(one, buffer + done, size - done);
-    if (one->fd < 0) return;
-    one->rest_size = size - done;
-    if (one->rest_size > MAX_REST) fail("too much without the end of a frame");
-    if (one->rest_size) {
-        one->rest = realloc(one->rest, one->rest_size);
-        memcpy(one->rest, buffer + done, one->rest_size);
-    }
 }
 
 static void run(double until, int ready_is_enough) {
@@ -149,8 +106,10 @@ static void run(double until, int ready_is_enough) {
     while (now() < until && !(ready_is_enough && ready == count + stopped)) {
         int found = epoll_wait(poller, events, EVENTS, 5);
         for (int i = 0; i < found; i++) {
-            Connection *one = events[i].data.ptr;
-            if (one->fd >= 0) take(one);
+            Inbox *one = events[i].data.ptr;
+            if (one->fd < 0) continue;
+            inbox_take(one, subscribe, take_text);
+            closed += one->fd < 0;
         }
     }
 }
@@ -163,11 +122,11 @@ static void connect_all(int port) {
         one->stops = i >= count;
         one->first = i % DEVICES;
         for (int k = 0; k < MAX_EACH; k++) one->newest[k] = -1;
-        one->fd = connect_to(port, 0);
-        if (one->stops) setsockopt(one->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
-        set_nonblocking(one->fd);
-        send_all(one->fd, UPGRADE "\r\n", strlen(UPGRADE "\r\n"));
-        epoll_ctl(poller, EPOLL_CTL_ADD, one->fd, &event);
+        one->inbox.fd = connect_to(port, 0);
+        if (one->stops) setsockopt(one->inbox.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+        set_nonblocking(one->inbox.fd);
+        send_all(one->inbox.fd, UPGRADE "\r\n", strlen(UPGRADE "\r\n"));
+        epoll_ctl(poller, EPOLL_CTL_ADD, one->inbox.fd, &event);
         if (i % 64 == 63) run(now() + 0.01, 1);
     }
     run(now() + READY_TIMEOUT, 1);

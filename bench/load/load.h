@@ -129,6 +129,60 @@ static inline size_t get_upgrade(const char *data, size_t size) {
     return end + 4 - data;
 }
 
+// What has come on a connection. It stands first in a program's own struct, to which its functions cast it back.
+typedef struct {
+    int fd;                         // -1: the connection has ended
+    int open;                       // the handshake is done
+    char *rest;                     // the beginning of a frame whose end has not come yet
+    size_t rest_size;
+} Inbox;
+
+enum { INBOX_CHUNK = 1 << 18, INBOX_REST = 1 << 16 };
+
+static inline void inbox_end(Inbox *one) {
+    close(one->fd);
+    one->fd = -1;
+}
+
+// Takes the whole frames; returns how many bytes they are.
+static inline size_t inbox_frames(
+    Inbox *one, const char *data, size_t size, void (*text)(Inbox *, const char *, size_t)
+) {
+    size_t at = 0, length;
+    Frame frame;
+    while ((length = get_frame(data + at, size - at, &frame))) {
+        at += length;
+        if (frame.opcode == OP_TEXT) text(one, frame.payload, frame.size);
+        else if (frame.opcode == OP_PING) send_frame(one->fd, OP_PONG, frame.payload, frame.size);
+        else if (frame.opcode == OP_CLOSE) { inbox_end(one); break; }
+    }
+    return at;
+}
+
+// Reads what there is. Calls `opened` when the handshake is done, and `text` for each text message; when the server has
+// closed or cut the connection, `fd` is -1.
+static inline void inbox_take(Inbox *one, void (*opened)(Inbox *), void (*text)(Inbox *, const char *, size_t)) {
+    static char buffer[INBOX_REST + INBOX_CHUNK];
+    if (one->rest_size) memcpy(buffer, one->rest, one->rest_size);
+    ssize_t size = recv(one->fd, buffer + one->rest_size, INBOX_CHUNK, 0);
+    if (size < 0 && errno == EAGAIN) return;
+    if (size <= 0) { inbox_end(one); return; }
+    size += one->rest_size;
+    size_t done = 0;
+    if (!one->open) {
+        done = get_upgrade(buffer, size);
+        one->open = done > 0;
+        if (one->open) opened(one);
+    }
+    if (one->open) done += inbox_frames(one, buffer + done, size - done, text);
+    one->rest_size = one->fd < 0 ? 0 : size - done;
+    if (one->rest_size > INBOX_REST) fail("too much without the end of a frame");
+    if (one->rest_size) {
+        one->rest = realloc(one->rest, one->rest_size);
+        memcpy(one->rest, buffer + done, one->rest_size);
+    }
+}
+
 // Connects to 127.0.0.1 from one of its addresses, 127.0.0.1 + source; blocking, without delay.
 static inline int connect_to(int port, int source) {
     struct sockaddr_in address = {.sin_family = AF_INET};
