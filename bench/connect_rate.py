@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from outside import MAX_WAITED, compiled, first_line, pinned
+from outside import compiled, first_line, pinned, verdict
 from served import token
 
 HERE = Path(__file__).resolve().parent
@@ -92,14 +92,11 @@ def main() -> int:
             f"{case.server:7} {case.steps:9} {case.tokens:8} {median['rate']:8.0f} {median['a_cpu_second']:11.0f} "
             f"{median['cpu_us']:7.1f} {median['cpu_0']:6.0%} {median['client']:6.0%} {lost:6} {alien:7.0%}"
         )
-    if failed:
-        print("clients have FAILED: refused or closed")
-        return 1
-    print("every client got the answer of every step, and stayed connected")
-    if foreign > MAX_WAITED:
-        print(f"NOT USABLE: another program had a CPU for {foreign:.0%} of the window")
-        return 2
-    return 0
+    return verdict(
+        faults="clients have FAILED: refused or closed" if failed else "",
+        right="every client got the answer of every step, and stayed connected",
+        foreign=foreign,
+    )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from outside import MAX_WAITED, compiled, free_port, pinned, wait_for
+from outside import compiled, free_port, pinned, verdict, wait_for
 from served import token
 
 HERE = Path(__file__).resolve().parent
@@ -96,15 +96,12 @@ def main() -> int:
             f"{median['rate'] / bun['rate']:7.2f} {median['values_each']:11.3f} {median['frames_each']:11.3f} "
             f"{median['load']:5.0%} {median['client_load']:6.0%} {starved:6.0%} {rounds:6} {bad:4} {alien:5} {closed:6}"
         )
-    if not good:
-        print("the deliveries are NOT what they should be: see rounds, bad, alien, closed")
-        return 1
     each = int(medians["ours"]["values_a_round"])
-    print(f"deliveries agree: every round that was checked has exactly {each} values, with both")
-    if most_starved > MAX_WAITED:
-        print(f"NOT USABLE: a process has waited for its CPU for {most_starved:.0%} of the window; something else runs")
-        return 2
-    return 0
+    return verdict(
+        faults="" if good else "the deliveries are NOT what they should be: see rounds, bad, alien, closed",
+        right=f"deliveries agree: every round that was checked has exactly {each} values, with both",
+        foreign=most_starved,
+    )
 
 
 if __name__ == "__main__":

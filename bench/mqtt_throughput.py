@@ -23,7 +23,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from outside import MAX_WAITED, compiled, first_line, free_port, pinned, wait_for
+from outside import compiled, first_line, free_port, pinned, verdict, wait_for
 from served import token
 
 SERVED = Path(__file__).resolve().parent / "served.py"
@@ -103,14 +103,11 @@ def main() -> int:
             f"{median['cpu_0']:6.0%} {median['broker_us']:9.2f} {median['broker']:6.0%} {median['client']:6.0%} "
             f"{lost:6} {bad:4} {strange:5} {max(one['foreign'] for one in found):7.0%}"
         )
-    if faults:
-        print("the deliveries are NOT what they should be: see lost, bad, alien")
-        return 1
-    print("deliveries agree: every message that was published came once, in the order of its device")
-    if foreign > MAX_WAITED:
-        print(f"NOT USABLE: another program had a CPU for {foreign:.0%} of the window")
-        return 2
-    return 0
+    return verdict(
+        faults="the deliveries are NOT what they should be: see lost, bad, alien" if faults else "",
+        right="deliveries agree: every message that was published came once, in the order of its device",
+        foreign=foreign,
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["MAX_WAITED", "compiled", "first_line", "free_port", "pinned", "wait_for"]
+__all__ = ["MAX_WAITED", "compiled", "first_line", "free_port", "pinned", "verdict", "wait_for"]
 
 LOAD = Path(__file__).resolve().parent / "load"
 START_TIMEOUT = 30.0
@@ -66,3 +66,21 @@ def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
         else:
             return
     sys.exit(f"no server: {server.args!r}")
+
+
+def verdict(*, faults: str, right: str, foreign: float) -> int:
+    """Print whether a comparison's figures may be used; return the exit code.
+
+    Args:
+        faults: what is wrong with what was measured; "": nothing.
+        right: what was found to be right, else.
+        foreign: the share of a run for which another program had a CPU, at most.
+    """
+    if faults:
+        print(faults)
+        return 1
+    print(right)
+    if foreign > MAX_WAITED:
+        print(f"NOT USABLE: another program had a CPU for {foreign:.0%} of the window")
+        return 2
+    return 0
