@@ -1,4 +1,4 @@
-"""What does not fit, and a broker that dies: the WebSocket clients live on (docs/mqtt.md)."""
+"""What does not fit, and a broker that dies: the WebSocket clients live on (docs/mqtt.md; edge case 50)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def ready_as(site: Site, word: str) -> Message:
     return ready
 
 
-async def test_what_does_not_fit_is_counted_and_changes_nothing_else(tmp_path: Path) -> None:
+async def test_row_50_what_does_not_fit_is_counted_and_changes_nothing_else(tmp_path: Path) -> None:
     async with serving(tmp_path) as (broker, site), site.client() as client:
         for channel in ("telemetry", "alerts", "devices"):
             await client.subscribe(channel)
@@ -82,7 +82,7 @@ def test_each_documented_reason_is_tried() -> None:
     assert {reason for _, _, reason in BAD} == reasons - {"internal"}  # that one is a fault of the server
 
 
-async def test_a_connection_outlives_the_broker_and_goes_on_receiving(tmp_path: Path) -> None:
+async def test_row_50_a_connection_outlives_the_broker_and_goes_on_receiving(tmp_path: Path) -> None:
     """The client subscribes once, and from then on only listens."""
     async with serving(tmp_path) as (broker, site), site.client() as client:
         await client.subscribe("telemetry", metrics="temperature")
@@ -113,7 +113,7 @@ async def test_a_connection_outlives_the_broker_and_goes_on_receiving(tmp_path: 
         assert (stats["total_connections"], stats["active_connections"], stats["close_codes"]) == (1, 1, {})
 
 
-async def test_a_client_that_comes_while_the_broker_is_away_is_served(tmp_path: Path) -> None:
+async def test_row_50_a_client_that_comes_while_the_broker_is_away_is_served(tmp_path: Path) -> None:
     async with serving(tmp_path) as (broker, site):
         broker.kill()
         await ready_as(site, "degraded")
