@@ -14,15 +14,26 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-async def connect(port: int, *, then: bytes = b"") -> Client:
-    """Return a client that has done the handshake; then: bytes that it sends right behind its request."""
+async def connect(port: int, *, then: bytes = b"", offer: str = "") -> Client:
+    """Return a client that has done the handshake.
+
+    Args:
+        then: bytes that it sends right behind its request.
+        offer: the extensions that it offers; one of them has to be accepted.
+    """
     sock = socket.socket()
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setblocking(False)
     client = Client(sock)
     await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
-    await client.write(HANDSHAKE.format("/ws").encode() + then)
-    assert (await client.read_until(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    request = HANDSHAKE.format("/ws").encode()
+    if offer:
+        request = request[:-2] + f"Sec-WebSocket-Extensions: {offer}\r\n\r\n".encode()
+    await client.write(request + then)
+    head = await client.read_until(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101 ")
+    client.inflates = b"\r\nSec-WebSocket-Extensions: permessage-deflate;" in head
+    assert client.inflates == bool(offer)
     return client
 
 
