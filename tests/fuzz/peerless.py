@@ -1,12 +1,14 @@
-"""Sessions without an event loop and without a network: a test hands them texts and takes their answers."""
+"""Sessions without an event loop and without a network: a test hands them frames and takes their answers."""
 
 from __future__ import annotations
 
 import logging
 import socket
 import time
+import zlib
 from typing import TYPE_CHECKING, Any
 
+import msgpack
 import orjson
 from picows.picows import WSMsgType, WSTransport, _make_test_ws_frame
 
@@ -16,11 +18,13 @@ from valtronics_fast._core.connection import Limits
 from valtronics_fast._core.hub import Hub
 from valtronics_fast._core.scope import Grant
 from valtronics_fast._core.session import Session
+from valtronics_fast._core.wire import Opcode
 
 if TYPE_CHECKING:
     from valtronics_fast._core.connection import Connection
 
 CHECKED_EVERY = 100
+RSV1 = 0x40
 BUFFER = 4 << 20
 
 
@@ -63,12 +67,15 @@ class _Loop:
 class Peerless:
     """A hub, and one connection at a time.
 
+    Args:
+        limits: what differs from the usual ones of the tests.
+
     Attributes:
         hub: with tables for the newest values and for the history.
         host: the Python side of the sessions; the token "t" permits everything.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, **limits: float) -> None:
         self._turns: list[Any] = []
         self.hub = Hub(self._turns.append, time.monotonic(), max_latest=1 << 16, history=20, epoch="e", names=500)
         self.host = Host(self.hub)
@@ -79,7 +86,7 @@ class Peerless:
         ours.setblocking(False)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         self._ours = ours
-        self._limits = Limits(**{**LIMITS, "json_depth": 16, "subscriptions": 20, "device_ids": 50})
+        self._limits = Limits(**{**LIMITS, "subscriptions": 20, "device_ids": 50, **limits})
         self._transport: WSTransport
         self._runs = 0
 
@@ -87,19 +94,31 @@ class Peerless:
         self._peer.close()
         self._ours.close()
 
-    def connect(self, *, authenticated: bool) -> Session:
-        """Return a new session."""
+    def connect(self, *, authenticated: bool, msgpack: bool = False, deflate: int = 0) -> Session:
+        """Return a new session, with what it has negotiated (see Connection)."""
         grant = self.host.grants["t"] if authenticated else None
-        session = Session(self.hub, self._limits, self.host, "127.0.0.1", grant=grant)
+        session = Session(
+            self.hub, self._limits, self.host, "127.0.0.1", grant=grant, msgpack=msgpack, deflate=deflate
+        )
         self._transport = WSTransport(False, _Transport(self._ours), logging.getLogger(__name__), _Loop())
         session.on_ws_connected(self._transport)
         return session
 
-    def receive(self, session: Connection, text: bytes) -> None:
-        """Have it receive a text message, and something published behind it."""
-        session.on_ws_frame(self._transport, _make_test_ws_frame(WSMsgType.TEXT, text, True, False))
+    def deliver(
+        self, session: Connection, payload: bytes, opcode: int = Opcode.OP_TEXT, *, fin: bool = True, rsv1: bool = False
+    ) -> None:
+        """Have it receive a frame."""
+        session.on_ws_frame(self._transport, _make_test_ws_frame(WSMsgType(opcode), payload, fin, rsv1))
+
+    def turn(self) -> None:
+        """Publish something, and end the turn."""
         self.hub.publish(telemetry(1, a=1, b=2))
         self._end_turn()
+
+    def receive(self, session: Connection, payload: bytes, opcode: int = Opcode.OP_TEXT) -> None:
+        """Have it receive a message of one frame, and something published behind it."""
+        self.deliver(session, payload, opcode)
+        self.turn()
 
     def disconnect(self, session: Connection) -> list[dict[str, Any]]:
         """End the connection; return the messages that it got."""
@@ -138,10 +157,16 @@ class Peerless:
             if size >= 126:
                 start = at + (4 if size == 126 else 10)
                 size = int.from_bytes(data[at + 2 : start], "big")
-            if data[at] == 0x81:
-                answers.append(orjson.loads(data[start : start + size]))
-            else:
-                assert data[at] == 0x88, "neither text nor CLOSE"
+            payload = bytes(data[start : start + size])
+            if data[at] & RSV1:
+                payload = zlib.decompress(payload + b"\0\0\xff\xff\3\0", -15)
+            match data[at] & ~RSV1:
+                case 0x81:
+                    answers.append(orjson.loads(payload))
+                case 0x82:
+                    answers.append(msgpack.unpackb(payload))
+                case other:
+                    assert other == 0x88, "neither a message nor CLOSE"
             at = start + size
         assert at == len(data)
         return answers

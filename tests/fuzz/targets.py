@@ -1,13 +1,12 @@
-"""What is fuzzed: each target takes any bytes and must find nothing wrong with what becomes of them.
+"""The targets, by name: another one is a function more in TARGETS, and a folder of the corpus.
 
-A target is compared with a slow, obvious model where there is one; else what it answers must be what it may answer.
-Another one is a function more in TARGETS.
+Here are those of commands and of what producers send; what else may be negotiated is in `formats`, what comes
+before a connection is in `door` and `credentials`.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
@@ -15,7 +14,9 @@ from gmqtt import Client
 from gmqtt.mqtt.constants import MQTTv50, MQTTv311
 
 from core.oracle import MessageModel, batch_item_sizes
+from fuzz import credentials, door, formats
 from fuzz.peerless import Peerless
+from fuzz.target import Target, expect
 from valtronics_fast._core.commands import item_sizes, parse, selection
 from valtronics_fast._core.frames import FrameAssembler, close_code
 from valtronics_fast._core.wire import CHANNEL_NAMES, ERROR_NAMES
@@ -24,25 +25,7 @@ from valtronics_fast.producers import mapping, mqtt_inbound, status
 from valtronics_fast.producers.mapping import DEFAULT_TOPICS, KINDS, MappingError, compile_topics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
-    from types import ModuleType
-
-
-@dataclass(frozen=True)
-class Target:
-    """Something to fuzz.
-
-    Attributes:
-        start: returns what takes one input.
-        python: modules whose lines count as coverage, beside the core.
-    """
-
-    start: Callable[[], Callable[[bytes], None]]
-    python: tuple[ModuleType, ...] = ()
-
-
-def _expect(what: object, known: Container[object]) -> None:
-    assert what in known, what
+    from collections.abc import Callable
 
 
 def start_frames() -> Callable[[bytes], None]:
@@ -131,7 +114,7 @@ def start_mapping() -> Callable[[bytes], None]:
         try:
             kind, messages = topics.map(topic, payload)
         except MappingError as error:
-            _expect(error.reason, mapping.REASONS)
+            expect(error.reason, mapping.REASONS)
             return
         assert kind in KINDS
         assert messages
@@ -145,7 +128,7 @@ def start_mapping() -> Callable[[bytes], None]:
             try:
                 peerless.hub.publish(message)
             except PublicationError as error:
-                _expect(error.code, ERROR_NAMES)
+                expect(error.code, ERROR_NAMES)
 
     return run
 
@@ -205,4 +188,7 @@ TARGETS = {
     "session": Target(start_session),
     "mapping": Target(start_mapping, (mapping, status)),
     "inbound": Target(start_inbound, (mqtt_inbound,)),
+    **formats.TARGETS,
+    **door.TARGETS,
+    **credentials.TARGETS,
 }
