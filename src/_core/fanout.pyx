@@ -166,18 +166,25 @@ cdef class Fanout:
 
     cdef NoResult relieve(self) except NoResult.EXC:
         """Close the connections that most waits for, until all together are within the bound."""
-        cdef Outbox outbox, largest
+        cdef bint found
         while self.turn.backlog > self.max_backlog:
-            largest = None
-            for outbox in self._outboxes:
-                if outbox is not None and outbox.counted and (largest is None or outbox.counted > largest.counted):
-                    largest = outbox
-            vfast_invariant(largest is not None)
-            if largest is None:
+            found = self.shed()
+            vfast_invariant(found)
+            if not found:
                 break
-            self.sacrificed += 1
-            largest.sacrifice()
         return NoResult.OK
+
+    def shed(self):
+        """Close the connection that most waits for (CLOSE_SLOW_CONSUMER); say whether there was one."""
+        cdef Outbox outbox, largest = None
+        for outbox in self._outboxes:
+            if outbox is not None and outbox.counted and (largest is None or outbox.counted > largest.counted):
+                largest = outbox
+        if largest is None:
+            return False
+        self.sacrificed += 1
+        largest.sacrifice()
+        return True
 
     def connections(self):
         """Return the connections that are attached."""

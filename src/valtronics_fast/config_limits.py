@@ -76,6 +76,14 @@ class LimitsConfig(Section, frozen=True, kw_only=True):
         Size,
         setting("What may wait for all clients together; then the one with most is closed, 4102.", zero="no limit"),
     ] = 256 << 20
+    memory: Annotated[
+        Size,
+        setting(
+            "Memory of the process: beyond it nobody is let in (HTTP 503), and the clients that most waits for are "
+            "closed one by one, 4102.",
+            zero="no limit",
+        ),
+    ] = 0
     addresses: Annotated[
         int,
         msgspec.Meta(ge=1, le=MAX_COUNT),

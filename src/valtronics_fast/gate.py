@@ -57,6 +57,7 @@ class ServerGate:
 
     def __init__(self, config: Config, clients: Clients) -> None:
         self.open = True
+        self._held = False
         self._clients = clients
         self._spare_loopback = config.demo
         self._rate: tuple[Rate, int] | None = None
@@ -73,6 +74,10 @@ class ServerGate:
             self._rate = (rate, size)
             self._addresses = AddressLimiter(rate, size)
             self._tls = AddressLimiter(Rate(TLS_FACTOR * rate.count, rate.seconds), size)
+
+    def hold(self, held: bool) -> None:
+        """Let nobody in, for the process is short of memory, or do again."""
+        self._held = held
 
     def permits_tls(self, address: str, /) -> bool:
         """Say whether an address may begin a TLS handshake; a trusted proxy may, for it is not known for whom."""
@@ -123,6 +128,8 @@ class ServerGate:
     def _refuse_full(self) -> Refusal | None:
         if not self.open:
             return Refusal(Reason.SHUTTING_DOWN, retry_after=RETRY_WHEN_FULL)
+        if self._held:
+            return Refusal(Reason.MEMORY, retry_after=RETRY_WHEN_FULL)
         if self._connections and self._clients.active >= self._connections:
             return Refusal(Reason.SERVER_FULL, retry_after=RETRY_WHEN_FULL)
         return None

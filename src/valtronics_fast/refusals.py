@@ -51,6 +51,7 @@ class Reason(Enum):
     HEAD_TOO_LARGE = 431, "the request header is too large"
     INTERNAL = 500, "internal error"
     SERVER_FULL = 503, "the server is full"
+    MEMORY = 503, "the server is short of memory"
     SHUTTING_DOWN = 503, "the server is shutting down"
     AUTH_TIMEOUT = 503, "the token could not be checked in time"
     HTTP_VERSION = 505, "only HTTP/1.1 is supported"

@@ -17,7 +17,6 @@ from valtronics_fast.addresses import TrustedProxies
 from valtronics_fast.auth import Authenticator
 from valtronics_fast.backplanes import open_backplane
 from valtronics_fast.clients import Clients
-from valtronics_fast.descriptors import DescriptorWatch
 from valtronics_fast.draining import Rebalancer, let_go
 from valtronics_fast.errors import BusyError
 from valtronics_fast.gate import ServerGate, policy_of
@@ -26,7 +25,6 @@ from valtronics_fast.http_guard import HttpGuard
 from valtronics_fast.inherited import HTTP, WEBSOCKET, inherit, public_host
 from valtronics_fast.listening import BACKLOG, open_port
 from valtronics_fast.logging import fields
-from valtronics_fast.memory import CONNECTION, SUBSCRIPTION, Trimmer
 from valtronics_fast.reception import Reception
 from valtronics_fast.reloading import prepare_reload
 from valtronics_fast.sources import make_producers
@@ -34,6 +32,7 @@ from valtronics_fast.statistics import Statistics, figures_of_hub
 from valtronics_fast.suspects import Suspects
 from valtronics_fast.tls import ServerTls
 from valtronics_fast.tokens import with_secret
+from valtronics_fast.upkeep import Upkeep
 
 if TYPE_CHECKING:
     import socket
@@ -85,9 +84,8 @@ class Server:
         self._http: HttpApi | None = None
         self._guard: HttpGuard
         self._timer: asyncio.TimerHandle | None = None
-        self._trimmer = Trimmer(lambda: self._clients.active * CONNECTION + self._hub.index.entries * SUBSCRIPTION)
-        self._descriptors = DescriptorWatch()
         self._hub: Hub
+        self._upkeep: Upkeep
         self._clients: Clients
         self._rebalancer: Rebalancer
         self._gate: ServerGate
@@ -147,6 +145,7 @@ class Server:
         )
         self._rebalancer = Rebalancer(self._clients)
         self._gate = ServerGate(config, self._clients)
+        self._upkeep = Upkeep(self._hub, config.limits.memory, self._gate.hold)
         self._reception = Reception(
             self._gate,
             policy=policy_of(config),
@@ -162,8 +161,7 @@ class Server:
         await self._backplane.start(self._hub)
         await self._listen(passed_on)
         self._tick()
-        self._trimmer.start()
-        self._descriptors.start()
+        self._upkeep.start()
         self._producers = make_producers(config, self._clients, self._hub)
         for producer in self._producers:
             await producer.start(self.publish)
@@ -253,8 +251,7 @@ class Server:
         self._reception.close()
         if self._timer is not None:
             self._timer.cancel()
-        self._trimmer.stop()
-        self._descriptors.stop()
+        self._upkeep.stop()
         if self._http is not None:
             await self._http.stop()
         await self._backplane.stop()
@@ -298,6 +295,7 @@ class Server:
             self._suspects.reload(config.security)
             self._clients.reload(config, self._authenticator)
             self._gate.reload(config)
+            self._upkeep.reload(config.limits.memory)
             self._reception.reload(policy_of(config), trusted, config.limits.frame_size)
             if self._tls is not None and reload.context is not None:
                 self._tls.context = reload.context
@@ -366,7 +364,7 @@ class Server:
             **self._statistics.totals(self._hub.connections()),
             "refused": {reason.label: count for reason, count in self._reception.ended.items() if count},
             "suspicion": self._suspects.stats(),
-            "seconds_without_descriptors": self._descriptors.exhausted,
+            **self._upkeep.stats(),
             **figures_of_hub(self._hub),
             "producers": {producer.name: producer.stats() for producer in self._producers},
             "backplane": {"name": self._backplane.name, **self._backplane.stats()},

@@ -83,6 +83,33 @@ async def test_row_51_the_wall_clock_is_set(tmp_path: Path) -> None:
             assert target.get("/api/v1/stats")["close_codes"].keys() <= {"1000"}
 
 
+async def test_row_52_more_memory_than_the_process_may_have() -> None:
+    """Row 52: nobody comes in, the client that most waits for goes, the others stay; and then all is as before."""
+    limits = {"queue_mark": 0, "connections": 10}
+    async with running(limits=limits, server={**SILENT, "close_timeout": 0.2}) as site:
+        peers = [await small(site, 4096) for _ in range(2)]
+        for peer, severity in zip(peers, ("info", ["info", "critical"]), strict=True):
+            await peer.ask(type="auth", token=site.token())
+            await peer.ask(type="subscribe", id=1, channel="alerts", severity=severity)
+        less, more = sorted(site.server._clients.sessions(), key=lambda session: session.number)
+        while less.queued_bytes < 1 << 18:
+            for severity in ("info", "critical"):
+                site.server.publish(alert(severity, message="x" * 30_000))
+            await asyncio.sleep(0)
+        site.server._upkeep.reload(1 << 20)
+        await until(lambda: site.server.stats()["short_of_memory"])
+        status, writer = await attempt(site)
+        writer.close()
+        assert status == 503
+        await until(lambda: more.close_code == 4102)
+        site.server._upkeep.reload(0)
+        await until(lambda: not site.server.stats()["short_of_memory"])
+        status, writer = await attempt(site)
+        assert status == 101
+        for end in (writer, *peers):
+            end.close()
+
+
 async def test_row_52_as_much_memory_as_the_limits_permit() -> None:
     """Row 52: a full server takes nobody in, and the largest backlog goes before all together are over the bound."""
     limits = {"all_queues": 1 << 20, "queue_mark": 0, "connections": 2}

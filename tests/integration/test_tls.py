@@ -133,7 +133,7 @@ async def test_a_stranger_that_does_not_finish_the_tls_handshake_is_let_go(
 async def test_a_stranger_that_says_nothing_behind_the_tls_handshake_is_let_go(
     tls: dict[str, str], trusting: ssl.SSLContext
 ) -> None:
-    async with running(tls=tls, server={"handshake_timeout": 0.3}) as site:
+    async with running(tls=tls, server={"handshake_timeout": 1.0}) as site:
         async with stranger(site, ssl=trusting) as (reader, _):
             assert await ends(reader) == b""
         assert site.server.stats()["refused"] == {"idle": 1}
