@@ -44,7 +44,7 @@ cdef class CatchUp:
 
     cdef Cursor follow(self, int channel)
     cdef NoResult begin(self) except NoResult.EXC
-    cdef NoResult add_snapshot(self, int channel, frozenset devices) except NoResult.EXC
+    cdef NoResult add_snapshot(self, int channel, list devices) except NoResult.EXC
     cdef NoResult owe(self, Values values, uint64_t since) except NoResult.EXC
     cdef NoResult settle(self, int channel) except NoResult.EXC
     cdef NoResult forgotten(self, Values values, const MetricMask *metrics) except NoResult.EXC

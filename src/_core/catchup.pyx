@@ -64,7 +64,7 @@ cdef class CatchUp:
         self.follow(Channel.SYSTEM)
         return NoResult.OK
 
-    cdef NoResult add_snapshot(self, int channel, frozenset devices) except NoResult.EXC:
+    cdef NoResult add_snapshot(self, int channel, list devices) except NoResult.EXC:
         """Have everything of these devices sent that the connection asks for; None: of all, and of the system."""
         cdef LatestTable table = self.hub.table_of(channel)
         cdef Cursor cursor

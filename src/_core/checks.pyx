@@ -8,61 +8,26 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
-from .bitset cimport INLINE_SLOTS, MIN_DENSE, SetShape, SlotCursor, SlotSet, Slots
-from .bitset cimport slotset_next, slotset_shape, slotset_start
 from .catchup cimport CatchUp
 from .history cimport History
 from .hub cimport Hub
-from .index cimport Filter, Index, Term
-from .lanes cimport LANE_COUNT, PARTITIONS, Lanes, partition_of
+from .index cimport Filter, Term
+from .index_checks cimport check_filters, check_table, require
 from .latest cimport Cursor, LatestTable, Node, Values
-from .names cimport Names
 from .outbox cimport Outbox, Turn
-from .posting cimport Posting
-from .publication cimport Publication
 from .queue cimport ANSWER, OutQueue, frame_at
 from .session cimport Session
-from .subscriptions cimport ChannelTable, Coverage, Subscription, SubscriptionTable
 from .types cimport VFAST_INVARIANTS, VFAST_TEST_HOOKS, slot_t
 from .wheel cimport SPOKES, TimerWheel
 from .wire cimport CHANNEL_COUNT, Channel
 
 from collections import Counter as _Counter
 
+from .index_checks import check_index
+
 # Whether this build aborts where an invariant is broken.
 INVARIANTS = bool(VFAST_INVARIANTS)
 TEST_HOOKS = bool(VFAST_TEST_HOOKS)
-
-
-cdef object require(bint condition, str text):
-    if not condition:
-        raise AssertionError(text)
-
-
-cdef list check_set(const SlotSet *slots):
-    """Check a slot set; return what is in it."""
-    cdef SlotCursor cursor
-    cdef slot_t slot = 0
-    cdef list found = []
-    cdef uint32_t shape = slotset_shape(slots), size = slots.size >> 2
-    if shape == SetShape.SHAPE_INLINE:
-        require(slots.count <= INLINE_SLOTS and size == 0, "an inline set is too large")
-    elif shape == SetShape.SHAPE_SPARSE:
-        require(INLINE_SLOTS <= slots.count <= size, "a sparse set is too small, or larger than its memory")
-    else:
-        require(shape == SetShape.SHAPE_DENSE and slots.count >= MIN_DENSE // 2, "a dense set is too small")
-        require(size <= slots.count + slots.count // 4 + 1, "a dense set is too thin")
-    slotset_start(slots, &cursor)
-    while slotset_next(slots, &cursor, &slot):
-        require(not found or <object>found[len(found) - 1] < slot, "slots are not in rising order")
-        found.append(slot)
-    require(<uint32_t>len(found) == slots.count, f"a set counts {slots.count} slots and holds {len(found)}")
-    return found
-
-
-def check_slots(Slots slots not None):
-    """Check a set of slots."""
-    check_set(&slots._set)
 
 
 def check_wheel(TimerWheel wheel not None):
@@ -85,126 +50,6 @@ def check_wheel(TimerWheel wheel not None):
     for slot in range(wheel._capacity):
         require((wheel._due[slot] >= 0) == (slot in armed), f"slot {slot} is armed and in no spoke")
     return armed
-
-
-cdef object check_names(Names names, object used):
-    """Check interned names against how often their numbers are used."""
-    cdef Py_ssize_t number
-    cdef set free = set(names._free)
-    require(len(free) == len(names._free), "a number is free twice")
-    require(len(names._numbers) + len(free) == len(names._names), "a number is neither used nor free")
-    require(len(names._names) == len(names._users) and len(names._numbers) <= names.limit, "too many names")
-    for number in range(len(names._names)):
-        name = names._names[number]
-        require((name is None) == (number in free), f"{name!r} is free, or nothing is in use")
-        require(name is None or names._numbers.get(name) == number, f"{name!r} is known under another number")
-        require(names._users[number] == used[number], f"{name!r} has {used[number]} users, not {names._users[number]}")
-
-
-cdef object check_filters(Index index):
-    """Check terms and filters, but for who uses them; return how often terms are used by filters."""
-    cdef Filter filter
-    cdef Term term
-    cdef uint32_t i
-    cdef object names = _Counter(), terms = _Counter()
-    for key, filter in index._filters.items():
-        require(filter.key == key and len(filter.terms) == len(set(filter.terms)), "a filter under a wrong key")
-        counts = dict(zip(filter.terms, filter.counts, strict=True))
-        require(key == frozenset(counts.items()) or (counts == {key: 1}), "a filter is not what its key says")
-        require((filter.only is None) == (len(counts) > 1), "a filter of one term does not say so")
-        require(filter.only is None or counts == {filter.only: filter.only_count}, "a filter's only term is wrong")
-        for term in filter.terms:
-            require(index._terms.get(term.key) is term, "a filter has a term that is gone")
-            terms[term] += 1
-    for key, term in index._terms.items():
-        require(term.key == key and key[0] == term.channel, "a term under a wrong key")
-        require(term.users >= terms[term] and term.users > 0, "a term has fewer users than it is used")
-        for values, numbers in ((key[1], [term.first[i] for i in range(term.first_count)]),
-                                (key[2], [term.second[i] for i in range(term.second_count)])):
-            known = [index.names._names[number] for number in numbers]
-            require(known == list(values or ()), "a term has other names than its key says")
-            names.update(numbers)
-    check_names(index.names, names)
-    return terms
-
-
-cdef dict check_posting(Index index, Posting posting):
-    """Check a posting; return slot -> filter."""
-    cdef dict found = {}
-    cdef PyObject *previous = NULL
-    cdef uint32_t i
-    require(posting.count <= posting.capacity, "a posting is larger than its memory")
-    for i in range(posting.count):
-        require(posting.groups[i].filter > previous, "groups are not in order")
-        previous = posting.groups[i].filter
-        filter = <object>previous
-        require(type(filter) is Filter and index._filters.get((<Filter>filter).key) is filter, "a filter that is gone")
-        slots = check_set(&posting.groups[i].slots)
-        require(len(slots) > 0, "a group of nobody")
-        require(found.keys().isdisjoint(slots), "a slot stands in a posting twice")
-        found.update(dict.fromkeys(slots, filter))
-    return found
-
-
-def check_index(Index index not None):
-    """Check an index; return (channel, device) -> {slot: filter}, the device None for all devices."""
-    cdef int channel
-    cdef Filter filter
-    cdef Posting posting
-    cdef dict found = {}
-    cdef object users = _Counter()
-    check_filters(index)
-    for channel in range(CHANNEL_COUNT):
-        everywhere = found[channel, None] = check_posting(index, index._all[channel])
-        for device, posting in (<dict>index._devices[channel]).items():
-            there = found[channel, device] = check_posting(index, posting)
-            require(len(there) > 0, f"nobody is left at device {device!r}")
-            shadowed = len(there.keys() & everywhere.keys())
-            require(posting.shadowed == <uint32_t>shadowed, f"{posting.shadowed} slots are shadowed, not {shadowed}")
-    for there in found.values():
-        users.update(there.values())
-    require(users.total() == index.entries, f"{index.entries} entries are counted, there are {users.total()}")
-    for filter in index._filters.values():
-        require(filter.users == users[filter], f"a filter has {users[filter]} users, not {filter.users}")
-    return found
-
-
-cdef object check_table(SubscriptionTable table, dict found, object terms):
-    """Check a connection's subscriptions; add what it should have in the index and the terms that it uses."""
-    cdef int channel
-    cdef ChannelTable part
-    cdef Subscription subscription
-    cdef Coverage coverage
-    cdef Py_ssize_t count = 0, devices = 0
-    for channel in range(CHANNEL_COUNT):
-        part = table._channels[channel]
-        if part is None:
-            continue
-        everywhere, by_device = [], {}
-        for subscription in part.subscriptions:
-            count += 1
-            devices += len(subscription.asked or ())
-            terms[subscription.term] += 1
-            covered = table.covered(subscription)
-            if covered is None:
-                everywhere.append(subscription)
-            for device in covered or ():
-                by_device.setdefault(device, []).append(subscription)
-        require(_Counter(part.everywhere or ()) == _Counter(everywhere), "what covers all devices is wrong")
-        require(part.by_device.keys() == by_device.keys(), "the covered devices are wrong")
-        posted = {None: (part.posted, everywhere)} if everywhere else {}
-        require(bool(everywhere) == (part.posted is not None), "all devices are posted, or should be")
-        for device, coverage in part.by_device.items():
-            own = coverage.subscriptions if type(coverage.subscriptions) is list else [coverage.subscriptions]
-            require(_Counter(own) == _Counter(by_device[device]), f"what covers device {device!r} is wrong")
-            posted[device] = (coverage.posted, everywhere + own)
-        for device, (filter, covering) in posted.items():
-            wanted = _Counter([(<Subscription>one).term for one in covering])
-            there = dict(zip((<Filter>filter).terms, (<Filter>filter).counts, strict=True))
-            require(there == wanted, f"the filter at {device!r} is not that of what covers it")
-            found.setdefault((channel, device), {})[table.slot] = filter
-    require((count, devices) == (table.count, table.devices),
-            f"{count} subscriptions to {devices} devices are counted as {table.count} to {table.devices}")
 
 
 cdef object check_queue(Outbox outbox, Turn turn):
@@ -339,7 +184,8 @@ def check_hub(Hub hub not None):
     cdef Py_ssize_t slot
     cdef dict found = {}
     cdef Term term
-    cdef object terms = check_filters(hub.index)
+    cdef Filter filter
+    cdef object filters = _Counter(), terms = check_filters(hub.index)
     cdef uint64_t backlog = 0
     cdef int channel
     cdef Py_ssize_t behind = 0
@@ -360,7 +206,7 @@ def check_hub(Hub hub not None):
         if isinstance(outbox, Session):
             require((<Session>outbox).slot == <slot_t>slot, f"slot {slot} is not the one that its connection knows")
             require((<Session>outbox).table.slot == <slot_t>slot, f"slot {slot} is not the one of its subscriptions")
-            check_table((<Session>outbox).table, found, terms)
+            check_table((<Session>outbox).table, found, terms, filters)
             behind += check_catch_up(<Session>outbox)
     require(hub.turn.backlog == backlog, f"a backlog of {hub.turn.backlog} bytes is counted, there are {backlog}")
     require(hub.behind == <uint32_t>behind, f"{hub.behind} connections count as behind, {behind} are")
@@ -374,3 +220,5 @@ def check_hub(Hub hub not None):
     require(posted == found, "the index is not what the connections are subscribed to")
     for term in hub.index._terms.values():
         require(term.users == terms[term], f"a term has {terms[term]} users, not {term.users}")
+    for filter in hub.index._filters.values():
+        require(filter.users == filters[filter], f"a filter has {filters[filter]} users, not {filter.users}")

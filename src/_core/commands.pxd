@@ -1,6 +1,7 @@
 """Bytes of a client's message -> what it asks for (protocol.md, section 3). No session, no clock, no exceptions."""
 from libc.stdint cimport uint32_t, uint64_t
 
+from .devices cimport DeviceSet
 from .frequency cimport Frequency
 
 cimport cython
@@ -35,7 +36,7 @@ cdef object id_of(dict message, int *error)
 @cython.final
 cdef class Selection:
     cdef:
-        readonly frozenset devices      # canonical ids as asked for; None: all devices
+        readonly DeviceSet devices      # canonical ids as asked for; None: all devices
         readonly tuple device_order     # the same in the order of asking, for the answer
         # The channel's own filters, each a sorted tuple of distinct names, None: any.
         # telemetry, system: metrics. alerts: severity, alert_type. devices: status_types.
@@ -52,4 +53,4 @@ cdef class Selection:
 cdef Selection select(int channel, dict message, list problem)
 cdef bint take_recovery(Selection selection, dict message, list problem) except -1
 cdef dict selection_filters(int channel, Selection selection, frozenset denied)
-cdef frozenset devices_of(object value, list problem)
+cdef DeviceSet devices_of(object value, list problem)

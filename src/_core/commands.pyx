@@ -9,6 +9,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport uint32_t
 from libc.string cimport memchr, memcmp, memset
 
+from .devices cimport DeviceSet, device_set
 from .frequency cimport frequency_of
 from .scope cimport canonical_device
 from .wire cimport MAX_NAME_BYTES, Channel, ErrorCode
@@ -231,10 +232,10 @@ cdef tuple device_list(object value, list problem):
     return tuple(seen)
 
 
-cdef frozenset devices_of(object value, list problem):
+cdef DeviceSet devices_of(object value, list problem):
     """Return the devices of an unsubscribe command, or None with a text in `problem`."""
     cdef tuple devices = device_list(value, problem)
-    return None if devices is None else frozenset(devices)
+    return None if devices is None else device_set(devices)
 
 
 cdef Selection select(int channel, dict message, list problem):
@@ -275,7 +276,7 @@ cdef Selection select(int channel, dict message, list problem):
             selection.device_order = device_list(value, problem)
             if selection.device_order is None:
                 return None
-            selection.devices = frozenset(selection.device_order)
+            selection.devices = device_set(selection.device_order)
         elif key == "frequency":
             if type(value) is list and len(value) == 1:
                 value = value[0]
@@ -373,4 +374,6 @@ def selection(int channel, dict message not None):
     """Return (devices, first, second) of a subscribe command, or the text of what is wrong; for tests."""
     cdef list problem = []
     cdef Selection result = select(channel, message, problem)
-    return problem[0] if result is None else (result.devices, result.first, result.second)
+    if result is None:
+        return problem[0]
+    return None if result.devices is None else frozenset(result.devices), result.first, result.second

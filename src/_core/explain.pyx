@@ -9,12 +9,12 @@ from libc.stdint cimport uint32_t
 from .bitset cimport slotset_has
 from .commands cimport FILTER_NAMES
 from .connection cimport STATE_OPEN
+from .coverage cimport ChannelTable, Subscription
 from .feed cimport Feed
 from .history cimport History
 from .index cimport Filter
 from .latest cimport Values
-from .publication cimport MetricMask, Publication, mask_any, mask_has
-from .subscriptions cimport ChannelTable, Subscription
+from .publication cimport MetricMask, mask_any, mask_has
 from .throttle cimport Cohort, Throttle, is_throttled
 from .wire cimport CHANNEL_COUNT, Channel
 
@@ -45,7 +45,7 @@ cdef list names_in(Values values, const MetricMask *mask):
 cdef dict described(Feed feed, Subscription subscription):
     """Return a subscription as it was asked for, with the frequency in force."""
     cdef tuple names = <tuple>FILTER_NAMES[subscription.channel]
-    cdef dict text = {"device_id": None if subscription.asked is None else sorted(subscription.asked, key=str)}
+    cdef dict text = {"device_id": None if subscription.asked is None else sorted(subscription.asked.ids(), key=str)}
     for name, value in zip(names, subscription.term.key[1:3], strict=True):
         if name is not None:
             text[name] = None if value is None else list(value)

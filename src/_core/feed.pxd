@@ -8,7 +8,8 @@ from libc.stdint cimport uint64_t
 from .catchup cimport CatchUp
 from .client cimport Client
 from .commands cimport Selection
-from .subscriptions cimport Subscription, SubscriptionTable
+from .coverage cimport Subscription
+from .subscriptions cimport SubscriptionTable
 from .types cimport NoResult
 
 

@@ -7,12 +7,13 @@ from .client cimport WISH_NOTICES, Client
 from .clock cimport monotonic_seconds
 from .commands cimport Selection
 from .connection cimport STATE_OPEN
+from .coverage cimport Subscription
 from .latest cimport Values
 from .publication cimport MetricMask
 from .queue cimport MAX_BYTES
 from .replay cimport replayed
 from .scope cimport Grant
-from .subscriptions cimport Subscription, SubscriptionTable
+from .subscriptions cimport SubscriptionTable
 from .types cimport NoResult
 from .wire cimport CHANNEL_COUNT
 

@@ -66,7 +66,7 @@ cdef class Hub(Fanout):
     cdef LatestTable table_of(self, int channel)
     cdef History history_of(self, int channel)
     cdef bytes frame_for(self, Publication publication, const Projection *projection, uint64_t offset)
-    cdef NoResult plan(self, Publication publication, Posting posting, const Probe *probe,
+    cdef NoResult plan(self, Publication publication, Posting *posting, const Probe *probe,
                        uint64_t offset) except NoResult.EXC
     cdef NoResult forget(self, Values values, const MetricMask *metrics, double now) except NoResult.EXC
     cdef Values store(self, Publication publication, double now)

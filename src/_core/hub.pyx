@@ -18,7 +18,7 @@ from .latest cimport Cursor, LatestTable, Values
 from .outbox cimport Outbox
 from .packet cimport PacketReader, dump_latest, packet_read, packet_write
 from .pacer cimport Pacer
-from .posting cimport Posting
+from .posting cimport Group, Posting, posting_groups
 from .publication cimport MetricMask, Publication, publication_of
 from .throttle cimport is_throttled
 from .types cimport NoResult
@@ -97,7 +97,7 @@ cdef class Hub(Fanout):
             self._more_frames[key] = frame
         return frame
 
-    cdef NoResult plan(self, Publication publication, Posting posting, const Probe *probe,
+    cdef NoResult plan(self, Publication publication, Posting *posting, const Probe *probe,
                        uint64_t offset) except NoResult.EXC:
         """Work out what the posting's connections get. All that can fail fails here, before anybody got anything."""
         cdef uint32_t i, terms
@@ -105,6 +105,7 @@ cdef class Hub(Fanout):
         cdef bytes frame
         cdef Filter filter
         cdef Plan *plan
+        cdef Group *groups = posting_groups(posting)
         cdef Py_ssize_t capacity = self._planned + posting.count
         if capacity > self._plans_capacity:
             plan = <Plan *>realloc(self._plans, capacity * 2 * sizeof(Plan))
@@ -113,7 +114,7 @@ cdef class Hub(Fanout):
             self._plans = plan
             self._plans_capacity = capacity * 2
         for i in range(posting.count):
-            filter = <Filter>posting.groups[i].filter
+            filter = <Filter>groups[i].filter
             terms = self.index.matches(filter, probe, &projection.mask)
             if terms:
                 plan = &self._plans[self._planned]
@@ -123,7 +124,7 @@ cdef class Hub(Fanout):
                     frame = self.frame_for(publication, &projection, offset)
                     plan.frame = <PyObject *>frame
                 plan.filter = <PyObject *>filter
-                plan.slots = &posting.groups[i].slots
+                plan.slots = &groups[i].slots
                 plan.terms = terms
                 self._planned += 1
         return NoResult.OK
@@ -175,7 +176,7 @@ cdef class Hub(Fanout):
         cdef uint64_t matched = 0
         cdef bint shadowed = False, mark, skip
         cdef Py_ssize_t i, at_device
-        cdef Posting posting = None
+        cdef Posting *posting = NULL
         cdef int channel = publication.channel
         cdef Py_ssize_t size
         cdef Values values
@@ -191,7 +192,7 @@ cdef class Hub(Fanout):
             self._planned = 0
             if publication.device is not None:
                 posting = self.index.find(channel, publication.device)
-            if posting is not None:
+            if posting != NULL:
                 shadowed = posting.shadowed > 0
                 self.plan(publication, posting, &probe, offset)
             at_device = self._planned

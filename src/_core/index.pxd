@@ -7,7 +7,8 @@
 A filter is asked once a publication, however many connections share it; all that is done for a connection is
 to walk over its slot. A connection stands at most once in a posting. One that has subscriptions to a device
 and to all devices stands in both, under a filter at the device that includes what it asked of all devices;
-`shadowed` counts those, so that only such publications pay for keeping them apart.
+`shadowed` counts those, so that only such publications pay for keeping them apart. A connection's own tables know a
+device by the number of its posting.
 
 A filter is a bag of terms: the terms of the subscriptions that a connection has there. A publication matches
 when one term does; what it is projected to is the union over the terms that do. Terms and filters are
@@ -19,9 +20,11 @@ from .lanes cimport Lanes
 from .latest cimport Values
 from .names cimport Names
 from .posting cimport Posting
+from .postings cimport PostingTable
 from .publication cimport MetricMask, Publication
 from .throttle cimport Cohort, Pace
 from .types cimport NoResult, slot_t
+from .wire cimport CHANNEL_COUNT
 
 cimport cython
 
@@ -73,9 +76,8 @@ cdef class Index:
     cdef:
         readonly Names names
         readonly Py_ssize_t entries     # slots in all postings together
-        list _devices                   # channel -> dict: device -> Posting
-        list _all                       # channel -> Posting
-        Lanes lanes                     # None: there is one node
+        list _devices                   # channel -> PostingTable
+        Posting _all[CHANNEL_COUNT]     # channel -> posting of "all devices"
         dict _terms
         dict _filters
         list left                       # Cohorts that the slot at hand was in, for its SubscriptionTable
@@ -86,20 +88,24 @@ cdef class Index:
         Py_ssize_t _positions_size
         uint64_t _probe
 
-    cdef Posting find(self, int channel, object device)
-    cdef Posting find_all(self, int channel)
+    cdef PostingTable postings(self, int channel)
+    # The posting of a device, NULL: there is none; valid until subscriptions change.
+    cdef Posting *find(self, int channel, object device) except? NULL
+    cdef Posting *find_all(self, int channel) noexcept
+    cdef Posting *posting_of(self, int channel, uint32_t number) noexcept
     cdef Term acquire_term(self, int channel, tuple first, tuple second, tuple pace, bint recovers)
     cdef NoResult release_names(self, Term term) except NoResult.EXC
     cdef NoResult release_term(self, Term term) except NoResult.EXC
     cdef Filter acquire_filter(self, list terms)
     cdef NoResult release_filter(self, Filter filter) except NoResult.EXC
-    cdef NoResult add(self, int channel, object device, Filter filter, slot_t slot) except NoResult.EXC
-    cdef NoResult remove(self, int channel, object device, Filter filter, slot_t slot) except NoResult.EXC
-    cdef NoResult shadow(self, int channel, object device, int by) except NoResult.EXC
+    cdef NoResult add(self, int channel, uint32_t number, Filter filter, slot_t slot) except NoResult.EXC
+    cdef NoResult remove(self, int channel, uint32_t number, Filter filter, slot_t slot) except NoResult.EXC
+    cdef void shadow(self, int channel, uint32_t number, int by) noexcept
     cdef NoResult reserve_positions(self) except NoResult.EXC
     cdef NoResult prepare(self, Publication publication, Probe *probe) except NoResult.EXC
     cdef bint term_matches(self, Term term, const Probe *probe, MetricMask *mask) noexcept
-    cdef NoResult leave(self, Filter filter, object device, bint everywhere, slot_t slot) except NoResult.EXC
+    cdef NoResult leave(self, Filter filter, int channel, uint32_t number, bint everywhere,
+                        slot_t slot) except NoResult.EXC
     cdef void wanted(self, Filter filter, Values values, MetricMask *mask) noexcept
     cdef bint owed(self, Cohort cohort, Filter heir, MetricMask *mask) except -1
     cdef uint32_t matches(self, Filter filter, const Probe *probe, MetricMask *mask) noexcept

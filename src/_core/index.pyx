@@ -7,15 +7,15 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
-from .bitset cimport slotset_bytes
+from .devices cimport DeviceKey, key_of
 from .latest cimport Values
 from .names cimport Names, find_name
-from .posting cimport Group, Posting
+from .posting cimport Posting, posting_add, posting_bytes, posting_clear, posting_remove
+from .postings cimport PostingTable, posting_at
 from .publication cimport MASK_WORDS, MetricMask, Publication, mask_add, mask_any
 from .throttle cimport Cohort, Pace, Throttle, is_throttled
 from .types cimport NoResult, slot_t, vfast_invariant
-
-from .wire import CHANNEL_NAMES as _CHANNEL_NAMES
+from .wire cimport CHANNEL_COUNT
 
 
 @cython.final
@@ -63,25 +63,40 @@ cdef class Index:
 
     def __cinit__(self, Py_ssize_t names=65536):
         self.names = Names(names)
-        self._devices = [{} for _ in _CHANNEL_NAMES]
-        self._all = [Posting.__new__(Posting) for _ in _CHANNEL_NAMES]
+        self._devices = [PostingTable.__new__(PostingTable) for _ in range(CHANNEL_COUNT)]
         self._terms = {}
         self._filters = {}
         self.left = []
         self.abandoned = []
 
     def __dealloc__(self):
+        cdef int channel
+        for channel in range(CHANNEL_COUNT):
+            posting_clear(&self._all[channel])
         free(self._positions)
         free(self._stamps)
 
-    cdef Posting find(self, int channel, object device):
-        """Return the posting of a device (None: there is none), which callers must not keep."""
-        cdef PyObject *posting = PyDict_GetItem(<dict>self._devices[channel], device)
-        return None if posting == NULL else <Posting>posting
+    cdef PostingTable postings(self, int channel):
+        """Return the postings of a channel's devices."""
+        return <PostingTable>self._devices[channel]
 
-    cdef Posting find_all(self, int channel):
+    cdef Posting *find(self, int channel, object device) except? NULL:
+        cdef PostingTable table = self.postings(channel)
+        cdef DeviceKey key
+        cdef uint32_t number
+        if table.count == 0:
+            return NULL
+        key = key_of(device)
+        number = table.find(&key, table.hash_of(&key))
+        return NULL if number == 0 else posting_at(table, number)
+
+    cdef Posting *find_all(self, int channel) noexcept:
         """Return the posting of "all devices"."""
-        return <Posting>self._all[channel]
+        return &self._all[channel]
+
+    cdef Posting *posting_of(self, int channel, uint32_t number) noexcept:
+        """Return the posting of a number; 0: that of "all devices"."""
+        return posting_at(self.postings(channel), number) if number else &self._all[channel]
 
     cdef Term acquire_term(self, int channel, tuple first, tuple second, tuple pace, bint recovers):
         """Return the interned term, counting one more user; TooManyNamesError at the bound.
@@ -175,41 +190,29 @@ cdef class Index:
                 self.release_term(term)
         return NoResult.OK
 
-    cdef NoResult add(self, int channel, object device, Filter filter, slot_t slot) except NoResult.EXC:
-        """Post a slot; device None: all devices. The slot must not stand there already."""
-        cdef Posting posting = self.find_all(channel) if device is None else self.find(channel, device)
-        if posting is None:
-            posting = Posting.__new__(Posting)
-            (<dict>self._devices[channel])[device] = posting
-        if posting.count == 0 and self.lanes is not None:
-            self.lanes.enter(channel, device)
-        posting.add(filter, slot)
+    cdef NoResult add(self, int channel, uint32_t number, Filter filter, slot_t slot) except NoResult.EXC:
+        """Post a slot; number 0: for all devices. The slot must not stand there already."""
+        posting_add(self.posting_of(channel, number), filter, slot)
         self.entries += 1
         return NoResult.OK
 
-    cdef NoResult remove(self, int channel, object device, Filter filter, slot_t slot) except NoResult.EXC:
-        """Take back what add() did, with the same arguments."""
-        cdef Posting posting = self.find_all(channel) if device is None else self.find(channel, device)
-        vfast_invariant(posting is not None)
-        posting.remove(filter, slot)
-        self.leave(filter, device, device is None, slot)
+    cdef NoResult remove(self, int channel, uint32_t number, Filter filter, slot_t slot) except NoResult.EXC:
+        """Take back what add() did, with the same arguments. The posting stays, even of nobody."""
+        posting_remove(self.posting_of(channel, number), filter, slot)
         self.entries -= 1
         vfast_invariant(self.entries >= 0)
-        if posting.count == 0 and self.lanes is not None:
-            self.lanes.leave(channel, device)
-        if posting.count == 0 and device is not None:
-            vfast_invariant(posting.shadowed == 0)
-            del (<dict>self._devices[channel])[device]
-        return NoResult.OK
+        return self.leave(filter, channel, number, number == 0, slot)
 
-    cdef NoResult leave(self, Filter filter, object device, bint everywhere, slot_t slot) except NoResult.EXC:
-        """Take a slot out of the filter's cohorts: at a device, and with None, at all of them; note them in `left`."""
+    cdef NoResult leave(self, Filter filter, int channel, uint32_t number, bint everywhere,
+                        slot_t slot) except NoResult.EXC:
+        """Take a slot out of the filter's cohorts, and note them in `left`: at a device, or (number 0) at all."""
         cdef Throttle throttle
         cdef Cohort cohort
         cdef dict throttles = filter.throttles_everywhere if everywhere else filter.throttles
         if not throttles:
             return NoResult.OK
-        for throttle in throttles.values() if device is None else (throttles.get(device),):
+        for throttle in throttles.values() if number == 0 else (
+                throttles.get(self.postings(channel).device_of(number)),):
             if throttle is not None:
                 cohort = throttle.discard(slot)
                 if cohort is not None:
@@ -232,14 +235,11 @@ cdef class Index:
                 mask.words[w] &= inherited.words[w]
         return mask_any(mask)
 
-    cdef NoResult shadow(self, int channel, object device, int by) except NoResult.EXC:
+    cdef void shadow(self, int channel, uint32_t number, int by) noexcept:
         """Count a slot at a device that stands under "all devices" too (by 1), or no longer does (by -1)."""
-        cdef Posting posting = self.find(channel, device)
-        vfast_invariant(posting is not None)
-        if posting is not None:
-            posting.shadowed += by
-            vfast_invariant(posting.shadowed <= <uint64_t>self.entries)     # below zero it would be huge
-        return NoResult.OK
+        cdef Posting *posting = self.posting_of(channel, number)
+        posting.shadowed += by
+        vfast_invariant(posting.shadowed <= <uint64_t>self.entries)     # below zero it would be huge
 
     cdef NoResult reserve_positions(self) except NoResult.EXC:
         cdef Py_ssize_t size = len(self.names._names)
@@ -339,13 +339,10 @@ cdef class Index:
 
     def stats(self):
         """Return the sizes of the index's tables and the bytes that its postings own."""
-        cdef Posting posting
+        cdef PostingTable table
         cdef Py_ssize_t nbytes = 0
-        cdef uint32_t i
-        for table in self._devices:
-            for posting in (<dict>table).values():
-                nbytes += sizeof(Posting) + posting.capacity * sizeof(Group)
-                for i in range(posting.count):
-                    nbytes += slotset_bytes(&posting.groups[i].slots)
-        return {"entries": self.entries, "devices": sum([len(table) for table in self._devices]),
+        cdef int channel
+        for channel in range(CHANNEL_COUNT):
+            nbytes += self.postings(channel).nbytes() + posting_bytes(&self._all[channel])
+        return {"entries": self.entries, "devices": sum([table.count for table in self._devices]),
                 "names": len(self.names), "terms": len(self._terms), "filters": len(self._filters), "bytes": nbytes}

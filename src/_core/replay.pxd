@@ -1,7 +1,8 @@
 """Recovery: what a subscription has missed, out of a channel's history (protocol.md, section 3)."""
 from .commands cimport Selection
+from .coverage cimport Subscription
 from .hub cimport Hub
-from .subscriptions cimport Subscription, SubscriptionTable
+from .subscriptions cimport SubscriptionTable
 
 # The frames that come after the selection's position, oldest first, of at most `room` bytes; None: they can't be told
 # any more, or are too many.

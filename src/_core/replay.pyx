@@ -5,12 +5,13 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
 from .commands cimport Selection
+from .coverage cimport Subscription
 from .encode cimport frame_of_publication
 from .history cimport History
 from .hub cimport Hub
 from .index cimport Probe
 from .publication cimport MetricMask, Publication
-from .subscriptions cimport Subscription, SubscriptionTable
+from .subscriptions cimport SubscriptionTable
 from .throttle cimport is_throttled
 
 

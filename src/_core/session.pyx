@@ -7,11 +7,12 @@ from .clock cimport iso_now, monotonic_seconds
 from .commands cimport Outline, Selection, command_of, decode, devices_of, id_of, outline, select, selection_filters
 from .commands cimport take_recovery
 from .connection cimport STATE_OPEN, Limits
+from .coverage cimport Subscription
+from .devices cimport DeviceSet
 from .feed cimport Feed
 from .formats cimport FORMAT_MSGPACK, packed_size, unpacked
 from .hub cimport Hub
 from .scope cimport Grant, canonical_device
-from .subscriptions cimport Subscription
 from .types cimport NoResult
 from .wire cimport Channel, Command, ErrorCode
 
@@ -208,10 +209,10 @@ cdef class Session(Feed):
         if not take_recovery(selection, message, problem):
             return self.fail(ErrorCode.INVALID_MESSAGE, id, problem[0], channel)
         if selection.devices is not None:
-            devices = len(selection.devices)
+            devices = selection.devices.count
         if self.grant.devices is not None and channel != Channel.SYSTEM:
             if selection.devices is not None:
-                denied = selection.devices - self.grant.devices
+                denied = frozenset(selection.device_order) - self.grant.devices
             if not self.grant.devices or (devices and len(denied) == devices):
                 return self.fail(ErrorCode.FORBIDDEN, id, "none of these devices is in the token's scope", channel)
         replaced_devices = self.table.cost_of(channel, selection.devices, &replaced)
@@ -263,7 +264,7 @@ cdef class Session(Feed):
 
     cdef int unsubscribe(self, dict message, object id) except -1:
         cdef int channel = self.channel_of(message, id)
-        cdef frozenset devices = None
+        cdef DeviceSet devices = None
         cdef list problem = []
         if channel < 0:
             return -channel

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.oracle import SlotModel
 from valtronics_fast._core.bitset import Slots
-from valtronics_fast._core.checks import check_slots
+from valtronics_fast._core.index_checks import check_slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,7 +7,7 @@ import weakref
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valtronics_fast._core.posting import Posting
+from valtronics_fast._core.posting import Groups
 
 
 class Filter:
@@ -17,7 +17,7 @@ class Filter:
 FILTERS = [Filter() for _ in range(12)]
 
 
-def content(posting: Posting) -> dict[object, list[int]]:
+def content(posting: Groups) -> dict[object, list[int]]:
     groups = posting.content()
     assert len({id(which) for which, _ in groups}) == len(groups)
     return dict(groups)
@@ -25,7 +25,7 @@ def content(posting: Posting) -> dict[object, list[int]]:
 
 @given(st.lists(st.tuples(st.integers(0, len(FILTERS) - 1), st.integers(0, 200)), max_size=300))
 def test_slots_come_and_go_as_in_a_dict(steps: list[tuple[int, int]]) -> None:
-    posting, model = Posting(), dict[int, Filter]()
+    posting, model = Groups(), dict[int, Filter]()
     for number, slot in steps:
         which = FILTERS[number]
         if slot in model:
@@ -40,7 +40,7 @@ def test_slots_come_and_go_as_in_a_dict(steps: list[tuple[int, int]]) -> None:
 
 
 def test_a_posting_owns_its_filters_as_long_as_they_have_slots() -> None:
-    posting, filters = Posting(), [Filter() for _ in range(50)]
+    posting, filters = Groups(), [Filter() for _ in range(50)]
     alive = [weakref.ref(which) for which in filters]
     for slot, which in enumerate(filters):
         posting.put(which, slot)

@@ -1,8 +1,10 @@
 from typing import final
 
+from valtronics_fast._core.devices import DeviceSet
+
 @final
 class Selection:
-    devices: frozenset[int | str] | None
+    devices: DeviceSet | None
     device_order: tuple[int | str, ...] | None
     first: tuple[str, ...] | None
     second: tuple[str, ...] | None

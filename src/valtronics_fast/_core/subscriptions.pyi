@@ -1,17 +1,8 @@
 from typing import final
 
-@final
-class Subscription:
-    channel: int
-    asked: frozenset[int | str] | None
+from valtronics_fast._core.standing import Standing
 
 @final
-class Coverage: ...
-
-@final
-class ChannelTable: ...
-
-@final
-class SubscriptionTable:
+class SubscriptionTable(Standing):
     count: int
     devices: int
