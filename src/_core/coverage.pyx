@@ -55,8 +55,9 @@ cdef class ChannelTable:
         coverage = Coverage.__new__(Coverage)
         coverage.subscriptions = subscriptions
         if self.coverages is None:
-            self.coverages = [None] * (NOTHING + 1)
-        if self._free:
+            coverage.number = NOTHING + 1
+            self.coverages = [None, None, coverage]
+        elif self._free:
             coverage.number = self._free.pop()
             self.coverages[coverage.number] = coverage
         else:
@@ -89,6 +90,7 @@ cdef class ChannelTable:
 
 
 @cython.final
+@cython.freelist(4)
 cdef class Change:
     """A command under way on one channel; fields in coverage.pxd."""
 

@@ -4,7 +4,8 @@ cimport cython
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.unicode cimport PyUnicode_Compare
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memset
 
 from .bitset cimport vfast_ctz64
 from .devices cimport DeviceKey, key_of
@@ -100,6 +101,7 @@ cdef class PostingTable:
         place = vfast_ctz64(~page.used)
         number = page.number << PAGE_BITS | place
         pairs_add(&self._numbers, hash, number)
+        memset(&page.postings[place], 0, sizeof(Posting))
         page.postings[place].key.number = key.number
         page.used |= (<uint64_t>1) << place
         if key.text != NULL:
@@ -165,7 +167,7 @@ cdef class PostingTable:
                 raise MemoryError
             self._pages = pages
             self._page_capacity = capacity
-        page = <Page *>calloc(1, sizeof(Page))
+        page = <Page *>malloc(sizeof(Page))
         if page == NULL:
             raise MemoryError
         if self._free == 0:
@@ -175,6 +177,8 @@ cdef class PostingTable:
         self._pages[number] = <uintptr_t>page
         page.number = number
         page.used = reserved(page)
+        page.texts = 0
+        page.previous = page.next = NULL
         self._roomy = page
         return NoResult.OK
 

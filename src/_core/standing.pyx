@@ -17,11 +17,15 @@ from .types cimport NoResult
 from .wire cimport CHANNEL_COUNT
 
 
-cdef list terms_of(object subscriptions, list terms):
-    """Append the terms of subscriptions to a list, which is returned."""
+cdef list terms_of(tuple subscriptions, list everywhere):
+    """Return the terms of subscriptions."""
+    cdef list terms = []
     cdef Subscription subscription
     for subscription in subscriptions:
         terms.append(subscription.term)
+    if everywhere is not None:
+        for subscription in everywhere:
+            terms.append(subscription.term)
     return terms
 
 
@@ -99,11 +103,10 @@ cdef class Standing:
                 if coverage is not None:
                     change.note(coverage)
             if change.everywhere:
-                change.wanted = self.index.acquire_filter(terms_of(change.everywhere, []))
+                change.wanted = self.index.acquire_filter(terms_of((), change.everywhere))
         for coverage in change.coverages:
             if coverage.devices:
-                coverage.wanted = self.index.acquire_filter(
-                    terms_of(coverage.subscriptions, terms_of(change.everywhere or (), [])))
+                coverage.wanted = self.index.acquire_filter(terms_of(coverage.subscriptions, change.everywhere))
         return NoResult.OK
 
     cdef NoResult forget(self, int channel, uint32_t number) except NoResult.EXC:
