@@ -41,11 +41,12 @@ LAYERS = {
     "formats": {"encode", "wire"},
     "run": {"buffer", "encode", "formats", "queue", "types"},
     "outbox": {"publication", "queue", "run", "types"},
+    "inbox": {"buffer", "clock", "outbox", "types"},
     "fanout": {"bitset", "outbox", "queue", "types", "wheel", "wire"},
     "pacer": {"bitset", "fanout", "index", "latest", "outbox", "publication", "throttle", "types", "wheel"},
     "hub": {
-        "bitset", "buffer", "clock", "encode", "fanout", "history", "index", "lanes", "latest", "outbox", "packet",
-        "pacer", "posting", "publication", "throttle", "types", "wire",
+        "bitset", "buffer", "clock", "encode", "fanout", "history", "inbox", "index", "lanes", "latest", "outbox",
+        "packet", "pacer", "posting", "publication", "throttle", "types", "wire",
     },
     "coverage": {"devices", "frequency", "index", "pairs", "types"},
     "standing": {
@@ -56,7 +57,9 @@ LAYERS = {
         "commands", "coverage", "devices", "frequency", "index", "scope", "standing", "types", "wire",
     },
     "echo": {"connection", "encode", "types", "wire"},
-    "connection": {"bucket", "clock", "encode", "formats", "frames", "hub", "outbox", "queue", "types", "wire"},
+    "connection": {
+        "bucket", "clock", "encode", "formats", "frames", "hub", "inbox", "outbox", "queue", "types", "wire",
+    },
     "client": {"clock", "connection", "encode", "formats", "hub", "scope", "types", "wire"},
     "catchup": {"hub", "index", "latest", "outbox", "publication", "subscriptions", "throttle", "types", "wire"},
     "replay": {"commands", "coverage", "encode", "history", "hub", "index", "publication", "subscriptions", "throttle"},

@@ -11,7 +11,7 @@ from picows.picows cimport WSFrame, WSTransport
 from .bucket cimport TokenBucket
 from .frames cimport Assembler
 from .hub cimport Hub
-from .outbox cimport Outbox
+from .inbox cimport Inbound
 from .types cimport NoResult, slot_t
 
 cimport cython
@@ -52,7 +52,7 @@ cdef class Limits:
         public double close_timeout
 
 
-cdef class Connection(Outbox):
+cdef class Connection(Inbound):
     cdef:
         Hub hub
         Limits limits
@@ -87,14 +87,14 @@ cdef class Connection(Outbox):
     cdef bint is_too_slow(self, double now) noexcept
     cdef NoResult arm(self) except NoResult.EXC
     cdef NoResult receive(self, WSFrame frame, double now) except NoResult.EXC
-    cdef NoResult receive_compressed(self, int verdict, double now) except NoResult.EXC
-    cdef NoResult receive_close(self, double now) except NoResult.EXC
+    cdef NoResult receive_compressed(self, int verdict, const char *message, Py_ssize_t size,
+                                     double now) except NoResult.EXC
+    cdef NoResult receive_close(self, const char *payload, Py_ssize_t size, double now) except NoResult.EXC
     # For the subclass.
     cdef NoResult on_open(self, double now) except NoResult.EXC
     cdef NoResult on_text(self, const char *text, Py_ssize_t size, double now) except NoResult.EXC
     cdef NoResult on_binary(self, const char *data, Py_ssize_t size, double now) except NoResult.EXC
     cdef NoResult on_rate_limited(self, double retry_after) except NoResult.EXC
-    cdef NoResult on_failure(self, object error) except NoResult.EXC
     cdef NoResult on_closed(self) except NoResult.EXC
     cdef double on_due(self, double now) except? -1
     cdef double own_deadline(self) noexcept

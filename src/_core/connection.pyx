@@ -11,6 +11,7 @@ from .encode cimport close_frame, frame_of
 from .formats cimport FORMAT_DEFLATE, FORMAT_MSGPACK, WINDOW_SHIFT, inflated
 from .frames cimport Utf8State, Verdict, assemble, assembler_free, close_code_of, utf8_feed
 from .hub cimport Hub
+from .inbox cimport Inbound, must_wait
 from .outbox cimport Outbox
 from .queue cimport MAX_BYTES
 from .types cimport NoResult, vfast_guard
@@ -36,7 +37,7 @@ cdef class Limits:
             setattr(self, name, value)
 
 
-cdef class Connection(Outbox):
+cdef class Connection(Inbound):
     """One WebSocket connection.
 
     Args:
@@ -48,6 +49,7 @@ cdef class Connection(Outbox):
 
     def __init__(self, Hub hub not None, Limits limits not None, *, bint msgpack=False, int deflate=0):
         self.hub = hub
+        self.budget = hub.budget
         self.limits = limits
         self.queue.format = (FORMAT_MSGPACK if msgpack else 0) | (
             FORMAT_DEFLATE | (deflate << WINDOW_SHIFT) if deflate else 0)
@@ -106,6 +108,7 @@ cdef class Connection(Outbox):
         finally:
             self.hub.detach(self.slot)
             assembler_free(&self.assembler)
+            self.forget()
             self.transport = None
             self._write = None
 
@@ -136,10 +139,22 @@ cdef class Connection(Outbox):
     cdef NoResult receive(self, WSFrame frame, double now) except NoResult.EXC:
         """Take one frame."""
         cdef int verdict
-        self.assembler.max_size = self.limits.frame_size
-        self.assembler.max_fragments = self.limits.fragments
-        verdict = assemble(&self.assembler, frame.msg_type, frame.fin, frame.rsv1, frame.rsv2 or frame.rsv3,
+        cdef Assembler *assembler = &self.assembler
+        assembler.max_size = self.limits.frame_size
+        assembler.max_fragments = self.limits.fragments
+        verdict = assemble(assembler, frame.msg_type, frame.fin, frame.rsv1, frame.rsv2 or frame.rsv3,
                            frame.payload_ptr, frame.payload_size)
+        if must_wait(self, now):
+            self.hold(verdict, assembler.message, assembler.message_size if verdict > 0 else 0, assembler.compressed)
+        else:
+            self.dispatch(verdict, assembler.message, assembler.message_size, assembler.compressed, now)
+        if (verdict == Verdict.FRAME_TEXT or verdict == Verdict.FRAME_BINARY) and assembler.data.capacity:
+            assembler_free(assembler)
+        return NoResult.OK
+
+    cdef NoResult dispatch(self, int verdict, const char *message, Py_ssize_t size, bint compressed,
+                           double now) except NoResult.EXC:
+        """Handle what a frame has completed; `message` is that of the verdicts from FRAME_TEXT on."""
         if vfast_guard(b"connection.closing", self.state == STATE_CLOSING):
             if verdict == Verdict.FRAME_CLOSE:
                 self.transport.underlying_transport.close()
@@ -147,47 +162,45 @@ cdef class Connection(Outbox):
         if verdict == Verdict.FRAME_TEXT or verdict == Verdict.FRAME_BINARY:
             self.messages_in += 1
             if self.take(now):
-                if self.assembler.compressed:
-                    self.receive_compressed(verdict, now)
+                if compressed:
+                    self.receive_compressed(verdict, message, size, now)
                 elif verdict == Verdict.FRAME_TEXT:
-                    self.on_text(self.assembler.message, self.assembler.message_size, now)
+                    self.on_text(message, size, now)
                 else:
-                    self.on_binary(self.assembler.message, self.assembler.message_size, now)
-            if self.assembler.data.capacity:
-                assembler_free(&self.assembler)
+                    self.on_binary(message, size, now)
         elif verdict == Verdict.FRAME_MORE:
             # It can't be left out of its message, which the assembler bounds: it just costs.
             if vfast_guard(b"connection.fragments", True):
                 self.take(now)
         elif verdict == Verdict.FRAME_PING:
             if not vfast_guard(b"connection.pings", True) or self.take(now):
-                self.send(frame_of(Opcode.OP_PONG, PyBytes_FromStringAndSize(frame.payload_ptr, frame.payload_size)))
+                self.send(frame_of(Opcode.OP_PONG, PyBytes_FromStringAndSize(message, size)))
         elif verdict == Verdict.FRAME_PONG:
             if vfast_guard(b"connection.pongs", True):
                 self.take(now)
         elif verdict == Verdict.FRAME_CLOSE:
-            self.receive_close(now)
+            self.receive_close(message, size, now)
         else:
             self.close(-verdict)
         return NoResult.OK
 
-    cdef NoResult receive_compressed(self, int verdict, double now) except NoResult.EXC:
+    cdef NoResult receive_compressed(self, int verdict, const char *message, Py_ssize_t size,
+                                     double now) except NoResult.EXC:
         """Take a compressed message, which may be as large as an uncompressed one (RFC 7692, 7.2.2)."""
         cdef int error = 0
         cdef Utf8State state = Utf8State(0, 0, 0)
-        cdef bytes message = inflated(self.assembler.message, self.assembler.message_size, self.limits.frame_size,
-                                      &error)
-        if message is None:
+        cdef bytes inside = inflated(message, size, self.limits.frame_size, &error)
+        if inside is None:
             return self.close(error)
         if verdict == Verdict.FRAME_BINARY:
-            return self.on_binary(message, PyBytes_GET_SIZE(message), now)
-        if not utf8_feed(&state, message, PyBytes_GET_SIZE(message)) or state.pending:
+            return self.on_binary(inside, PyBytes_GET_SIZE(inside), now)
+        if not utf8_feed(&state, inside, PyBytes_GET_SIZE(inside)) or state.pending:
             return self.close(CloseCode.CLOSE_INVALID_UTF8)
-        return self.on_text(message, PyBytes_GET_SIZE(message), now)
+        return self.on_text(inside, PyBytes_GET_SIZE(inside), now)
 
-    cdef NoResult receive_close(self, double now) except NoResult.EXC:
+    cdef NoResult receive_close(self, const char *payload, Py_ssize_t size, double now) except NoResult.EXC:
         """Answer the peer's CLOSE and hang up: nothing more will come (RFC 6455, 5.5.1, 7.1.1 and 7.1.7)."""
-        cdef int code = close_code_of(self.assembler.message, self.assembler.message_size)
+        cdef int code = close_code_of(payload, size)
         if code < 0:
             self.close(-code)
         else:
@@ -207,12 +220,16 @@ cdef class Connection(Outbox):
         """
         if vfast_guard(b"connection.pause", not self.transport.underlying_transport.is_closing()):
             self.transport.underlying_transport.pause_reading()
+        self.stays_paused = True
         self.turn._schedule(self.settle_violation)
 
     cpdef settle_violation(self):
-        """Close the connection: what came before the violation has been handled. picows hangs up 10 ms after it."""
+        """Close the connection, with what came before the violation handled. picows hangs up 10 ms after it."""
         if self.transport is None:
             return
+        while self.go_on(monotonic_seconds()):      # there is no time for it to wait
+            pass
+        self.stays_paused = False
         self.close(self.transport.close_handshake.sent.code)
         self.flush()
         if not self.transport.underlying_transport.is_closing():

@@ -13,6 +13,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from .bitset cimport SlotSet
 from .fanout cimport Fanout
 from .history cimport History
+from .inbox cimport Budget
 from .index cimport Index, Probe
 from .lanes cimport Lanes
 from .latest cimport LatestTable, Values
@@ -50,6 +51,7 @@ cdef class Hub(Fanout):
         readonly Pacer pacer
         public str epoch                # of the offsets; they mean nothing in another one
         readonly Lanes lanes            # None: the hub is alone
+        readonly Budget budget          # of the turn's input
         readonly list latest            # channel -> LatestTable; None: events without a newest state
         readonly list histories         # channel -> History
         uint64_t taken[CHANNEL_COUNT]   # publications

@@ -12,6 +12,7 @@ from .clock cimport monotonic_seconds
 from .encode cimport frame_of_publication
 from .fanout cimport Fanout
 from .history cimport History
+from .inbox cimport Budget
 from .index cimport Filter, Index, Probe
 from .lanes cimport PARTITIONS, Lanes, partition_of
 from .latest cimport Cursor, LatestTable, Values
@@ -48,16 +49,19 @@ cdef class Hub(Fanout):
         history_age: seconds that they are kept; 0: no bound.
         epoch: what tells this process's offsets from another one's; None: made up.
         shared: what is published comes from a log that is shared with other nodes.
+        budget: seconds that input may take in one turn of the event loop; 0: no bound.
     """
 
     def __init__(self, schedule, double now, *, delay=None, double tick=0.05, Py_ssize_t names=65536,
                  Py_ssize_t max_payload=0, uint64_t max_backlog=0, Py_ssize_t max_latest=0, Py_ssize_t history=0,
-                 Py_ssize_t history_size=0, double history_age=0, str epoch=None, bint shared=False):
+                 Py_ssize_t history_size=0, double history_age=0, str epoch=None, bint shared=False,
+                 double budget=0):
         Fanout.__init__(self, schedule, now, delay=delay, tick=tick, max_backlog=max_backlog)
         self.index = Index(names)
         if shared:
             self.lanes = self.index.lanes = Lanes()
         self.pacer = Pacer(self, self.index, now)
+        self.budget = Budget(self.turn, budget)
         self.epoch = epoch if epoch is not None else _token_hex(8)
         self.latest = [None if channel == Channel.ALERTS else LatestTable(max_latest)
                        for channel in range(CHANNEL_COUNT)]

@@ -44,6 +44,7 @@ cdef class Turn:
 
     cdef NoResult add(self, Outbox outbox) except NoResult.EXC
     cdef NoResult add_data(self, OutQueue *queue) except NoResult.EXC
+    cdef NoResult end_soon(self) except NoResult.EXC
     cdef NoResult write(self, list outboxes, bint delayed) except NoResult.EXC
 
 

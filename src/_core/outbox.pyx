@@ -55,12 +55,16 @@ cdef class Turn:
         self._delayed = []
         self.run = Run.__new__(Run)
 
-    cdef NoResult add(self, Outbox outbox) except NoResult.EXC:
-        self._dirty.append(outbox)
+    cdef NoResult end_soon(self) except NoResult.EXC:
+        """Have the end of this turn noticed, even if there is nothing to write."""
         if not self._scheduled:
             self._scheduled = True
             self._schedule(self.flush)
         return NoResult.OK
+
+    cdef NoResult add(self, Outbox outbox) except NoResult.EXC:
+        self._dirty.append(outbox)
+        return self.end_soon()
 
     cdef NoResult add_data(self, OutQueue *queue) except NoResult.EXC:
         """Have a queue written to which data was added."""

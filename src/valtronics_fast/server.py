@@ -51,6 +51,12 @@ _UNBOUNDED: Final = 2**63
 
 _log = logging.getLogger(__name__)
 
+INPUT_A_TURN = 0.01
+"""Seconds that clients' messages are handled in one turn of the event loop; then others come first.
+
+It bounds what many clients together can make us work off in one turn, as RECEIVE_BUFFER (listening.py) does for one.
+"""
+
 
 class Server:
     """A WebSocket telemetry server. Made and used within one event loop; can be started once.
@@ -133,6 +139,7 @@ class Server:
             history_size=config.history.size,
             history_age=config.history.age,
             shared=self._backplane.shared,
+            budget=INPUT_A_TURN,
         )
         self._clients = Clients(
             config,

@@ -121,6 +121,7 @@ class Server:
         history: how many messages of a channel are kept for recovery.
         epoch: the hub's.
         shared: what is published comes from a log that is shared with other nodes.
+        budget: seconds that input may take in one turn; 0: no bound.
         clock: let the timers run; without it the test calls `hub.advance`.
         now: when the hub's time begins, in seconds, for a test that makes up its time; None: now.
         delay: takes the function that writes delayed data, for the test to call; None: data goes out each turn.
@@ -138,6 +139,7 @@ class Server:
         history: int = 0,
         epoch: str | None = None,
         shared: bool = False,
+        budget: float = 0,
         clock: bool = True,
         now: float | None = None,
         delay: Callable[[Callable[[], None]], object] | None = None,
@@ -150,7 +152,8 @@ class Server:
         self.clients: list[Client] = []
         self._names = names
         self._bounds: dict[str, Any] = {
-            "max_latest": max_latest, "max_backlog": max_backlog, "history": history, "epoch": epoch, "shared": shared,
+            "max_latest": max_latest, "max_backlog": max_backlog, "history": history, "epoch": epoch,
+            "shared": shared, "budget": budget,
         }  # fmt: skip
         self._clock = clock
         self._now = now

@@ -3,7 +3,7 @@ from typing import Never, final
 from typing_extensions import disjoint_base
 
 from valtronics_fast._core.hub import Hub
-from valtronics_fast._core.outbox import Outbox
+from valtronics_fast._core.inbox import Inbound
 
 @final
 class Limits:
@@ -31,7 +31,7 @@ class Limits:
     def __init__(self, *args: Never, **limits: float) -> None: ...
 
 @disjoint_base
-class Connection(Outbox):
+class Connection(Inbound):
     close_code: int
     closed_by_peer: bool
     messages_in: int

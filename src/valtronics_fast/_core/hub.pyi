@@ -3,6 +3,7 @@ from typing import final
 
 from valtronics_fast._core.fanout import Fanout
 from valtronics_fast._core.history import History
+from valtronics_fast._core.inbox import Budget
 from valtronics_fast._core.index import Index
 from valtronics_fast._core.lanes import Lanes
 from valtronics_fast._core.latest import LatestTable
@@ -12,6 +13,7 @@ from valtronics_fast._core.pacer import Pacer
 class Hub(Fanout):
     index: Index
     pacer: Pacer
+    budget: Budget
     epoch: str
     lanes: Lanes | None
     latest: list[LatestTable | None]
@@ -33,6 +35,7 @@ class Hub(Fanout):
         history_age: float = 0,
         epoch: str | None = None,
         shared: bool = False,
+        budget: float = 0,
     ) -> None: ...
     @property
     def tick(self) -> float: ...
