@@ -42,6 +42,7 @@ cdef class Subscription:
 cdef class Coverage:
     cdef:
         tuple subscriptions             # those that cover its devices by name
+        frozenset key                   # the same where they are several
         uint32_t number
         uint32_t devices                # how many have it
         Filter posted                   # under which the connection stands at them in the index; None: it is new

@@ -42,10 +42,9 @@ cdef class ChannelTable:
     cdef Coverage obtain(self, tuple subscriptions):
         """Return the Coverage of some subscriptions, at least one, which is made if there is none."""
         cdef Subscription first = <Subscription>subscriptions[0]
-        cdef bint alone = len(subscriptions) == 1
         cdef frozenset key = None
         cdef Coverage coverage
-        if alone:
+        if len(subscriptions) == 1:
             coverage = first.alone
         else:
             key = frozenset(subscriptions)
@@ -54,36 +53,44 @@ cdef class ChannelTable:
             return coverage
         coverage = Coverage.__new__(Coverage)
         coverage.subscriptions = subscriptions
+        coverage.key = key
         if self.coverages is None:
-            coverage.number = NOTHING + 1
-            self.coverages = [None, None, coverage]
-        elif self._free:
-            coverage.number = self._free.pop()
-            self.coverages[coverage.number] = coverage
-        else:
-            coverage.number = <uint32_t>len(self.coverages)
-            self.coverages.append(coverage)
-        if alone:
+            self.coverages = [None] * (NOTHING + 1)
+        if key is not None:
+            if self._overlaps is None:
+                self._overlaps = {}
+            self._overlaps[key] = coverage
+        try:
+            if self._free:
+                coverage.number = <uint32_t>self._free.pop()
+                self.coverages[coverage.number] = coverage
+            else:
+                coverage.number = <uint32_t>len(self.coverages)
+                self.coverages.append(coverage)
+        except BaseException:
+            if key is not None:
+                del self._overlaps[key]
+            raise
+        if key is None:
             first.alone = coverage
-            return coverage
-        if self._overlaps is None:
-            self._overlaps = {}
-        self._overlaps[key] = coverage
         return coverage
 
     cdef NoResult drop(self, Coverage coverage) except NoResult.EXC:
         """Forget a Coverage that no device has."""
         vfast_invariant(coverage.devices == 0)
-        if len(coverage.subscriptions) == 1:
+        if coverage.key is None:
             (<Subscription>coverage.subscriptions[0]).alone = None
         else:
-            del self._overlaps[frozenset(coverage.subscriptions)]
+            del self._overlaps[coverage.key]
             if not self._overlaps:
                 self._overlaps = None
         self.coverages[coverage.number] = None
-        if self._free is None:
-            self._free = []
-        self._free.append(coverage.number)
+        try:
+            if self._free is None:
+                self._free = []
+            self._free.append(coverage.number)
+        except MemoryError:             # the number is not used again
+            return NoResult.OK
         if len(self._free) == len(self.coverages) - (NOTHING + 1):
             self.coverages = self._free = None
         return NoResult.OK
@@ -145,7 +152,12 @@ cdef class Change:
         self._after = NOTHING
         if subscriptions:
             coverage = table.obtain(subscriptions)
-            self.note(coverage)
+            try:
+                self.note(coverage)
+            except BaseException:
+                if coverage.devices == 0:
+                    table.drop(coverage)
+                raise
             self._after = coverage.number
         self._before = before
         return self._after

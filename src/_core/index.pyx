@@ -112,17 +112,17 @@ cdef class Index:
             term.recovers = recovers
             if pace is not None:
                 term.pace = Pace(pace[0], pace[1], pace[2])
-            if first is not None:
-                term.first = self.names.acquire_all(first)
-                term.first_count = <uint32_t>len(first)
-            if second is not None:
-                try:
+            try:
+                if first is not None:
+                    term.first = self.names.acquire_all(first)
+                    term.first_count = <uint32_t>len(first)
+                if second is not None:
                     term.second = self.names.acquire_all(second)
-                except BaseException:
-                    self.release_names(term)
-                    raise
-                term.second_count = <uint32_t>len(second)
-            self._terms[key] = term
+                    term.second_count = <uint32_t>len(second)
+                self._terms[key] = term
+            except BaseException:
+                self.release_names(term)
+                raise
         term.users += 1
         return term
 
@@ -168,14 +168,14 @@ cdef class Index:
             if len(filter.terms) == 1:
                 filter.only = <Term>filter.terms[0]
                 filter.only_count = filter.counts[0]
-            for term in filter.terms:
-                term.users += 1
-                filter.recovers |= term.recovers
             filter.pace = pace_of(filter.terms)
             if is_throttled(&filter.pace):
                 filter.throttles = {}
                 filter.throttles_everywhere = {}
             self._filters[key] = filter
+            for term in filter.terms:
+                term.users += 1
+                filter.recovers |= term.recovers
         filter.users += 1
         return filter
 

@@ -34,15 +34,24 @@ cdef class Names:
             return number
         if len(self._numbers) >= self.limit:
             raise TooManyNamesError
-        if self._free:
-            number = self._free.pop()
-            self._names[number] = name
-            self._users[number] = 1
-        else:
+        if not self._free:
             number = len(self._names)
-            self._names.append(name)
-            self._users.append(1)
-        self._numbers[name] = number
+            self._free.append(number)
+            try:
+                self._names.append(None)
+                self._users.append(0)
+            except BaseException:
+                self._free.clear()
+                del self._names[number:]
+                raise
+        number = self._free.pop()
+        try:
+            self._numbers[name] = number
+        except BaseException:
+            self._free.append(number)       # there is room for it
+            raise
+        self._names[number] = name
+        self._users[number] = 1
         return number
 
     cdef NoResult release(self, Py_ssize_t number) except NoResult.EXC:

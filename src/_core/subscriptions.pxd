@@ -5,7 +5,7 @@ it comes down to on a channel is in a ChannelTable (coverage.pxd); most connecti
 index is in standing.pxd.
 """
 from .commands cimport Selection
-from .coverage cimport Subscription
+from .coverage cimport ChannelTable, Subscription
 from .devices cimport DeviceSet
 from .frequency cimport Frequency
 from .scope cimport Grant
@@ -33,6 +33,5 @@ cdef class SubscriptionTable(Standing):
     cdef NoResult clear(self) except NoResult.EXC
     # The parts of the above.
     cdef Frequency allowed(self, int channel, Frequency asked, Grant grant)
-    cdef NoResult add(self, Subscription subscription) except NoResult.EXC
-    cdef NoResult end(self, list ended) except NoResult.EXC
+    cdef NoResult end(self, ChannelTable table, list ended, list kept) except NoResult.EXC
     cdef NoResult apply_grant_to(self, int channel, Grant grant, list lost) except NoResult.EXC

@@ -51,18 +51,11 @@ cdef class SubscriptionTable(Standing):
             return False
         return scope is None or device in scope
 
-    cdef NoResult add(self, Subscription subscription) except NoResult.EXC:
-        """Note a subscription that has begun."""
-        (self.of(subscription.channel).subscriptions).append(subscription)
-        self.count += 1
-        self.devices += 0 if subscription.asked is None else subscription.asked.count
-        return NoResult.OK
-
-    cdef NoResult end(self, list ended) except NoResult.EXC:
-        """Forget subscriptions that cover nothing any more."""
+    cdef NoResult end(self, ChannelTable table, list ended, list kept) except NoResult.EXC:
+        """Forget subscriptions that cover nothing any more; `kept` are the others."""
         cdef Subscription subscription
+        table.subscriptions = kept
         for subscription in ended:
-            (self.of(subscription.channel).subscriptions).remove(subscription)
             self.count -= 1
             self.devices -= 0 if subscription.asked is None else subscription.asked.count
             self.index.release_term(subscription.term)
@@ -92,9 +85,9 @@ cdef class SubscriptionTable(Standing):
         cdef Subscription subscription = Subscription.__new__(Subscription)
         cdef Subscription other
         cdef ChannelTable table
-        cdef Change change
+        cdef Change change = None
         cdef frozenset scope = scope_of(channel, self.grant)
-        cdef list ended = []
+        cdef list kept, ended = []
         subscription.channel = channel
         subscription.asked = selection.devices
         subscription.implicit = implicit
@@ -102,24 +95,28 @@ cdef class SubscriptionTable(Standing):
         subscription.term = self.index.acquire_term(channel, selection.first, selection.second,
                                                     self.in_force(channel, selection.frequency).key(),
                                                     selection.recovers)
-        table = self.of(channel)
-        change = Change.__new__(Change, table)
         try:
+            table = self.of(channel)
+            change = Change.__new__(Change, table)
             for other in table.subscriptions:
                 if other.implicit or is_same(other.asked, subscription.asked):
                     ended.append(other)
                     self.shift(change, other, other.asked, scope, False)
             self.shift(change, subscription, subscription.asked, scope, True)
             self.resolve(table, change)
+            kept = table.subscriptions if not ended else [other for other in table.subscriptions if other not in ended]
+            kept.append(subscription)
         except BaseException:
-            self.undo(channel, change)
+            if change is not None:
+                self.undo(channel, change)
             self.index.release_term(subscription.term)
             raise
-        self.add(subscription)
+        self.count += 1
+        self.devices += 0 if subscription.asked is None else subscription.asked.count
         try:
             self.apply(channel, change)
         finally:
-            self.end(ended)
+            self.end(table, ended, kept)
         return subscription
 
     cdef bint unsubscribe(self, int channel, DeviceSet devices) except -1:
@@ -132,7 +129,7 @@ cdef class SubscriptionTable(Standing):
         cdef Change change
         cdef DeviceSet gone, left
         cdef frozenset scope = scope_of(channel, self.grant)
-        cdef list ended = [], narrowed = []
+        cdef list ended = [], narrowed = [], kept = []
         if table is None:
             return False
         change = Change.__new__(Change, table)
@@ -143,13 +140,16 @@ cdef class SubscriptionTable(Standing):
                     ended.append(subscription)
                 elif subscription.asked is not None:
                     gone = subscription.asked.sifted(devices, True)
-                    if gone.count == 0:
-                        continue
-                    self.shift(change, subscription, gone, scope, False)
+                    if gone.count:
+                        self.shift(change, subscription, gone, scope, False)
                     if gone.count == subscription.asked.count:
                         ended.append(subscription)
-                    else:
+                        continue
+                    kept.append(subscription)
+                    if gone.count:
                         narrowed.append((subscription, subscription.asked.sifted(devices, False)))
+                else:
+                    kept.append(subscription)
             self.resolve(table, change)
         except BaseException:
             self.undo(channel, change)
@@ -160,7 +160,7 @@ cdef class SubscriptionTable(Standing):
         try:
             self.apply(channel, change)
         finally:
-            self.end(ended)
+            self.end(table, ended, kept)
         if not table.subscriptions:
             vfast_invariant(table.posted is None)
             vfast_invariant(table.devices.count == 0)
@@ -187,7 +187,7 @@ cdef class SubscriptionTable(Standing):
         cdef Subscription subscription
         cdef Term term
         cdef frozenset scope = scope_of(channel, self.grant)
-        cdef list ended = [], renewed = []
+        cdef list ended = [], renewed = [], kept = []
         change.anew = True
         try:
             for subscription in table.subscriptions:
@@ -208,6 +208,7 @@ cdef class SubscriptionTable(Standing):
                         subscription.term = self.index.acquire_term(channel, term.key[1], term.key[2], key,
                                                                     term.recovers)
                         renewed.append((subscription, term))
+                    kept.append(subscription)
                     self.shift(change, subscription, subscription.asked, scope_of(channel, grant), True)
             self.resolve(table, change)
         except BaseException:
@@ -221,7 +222,7 @@ cdef class SubscriptionTable(Standing):
         finally:
             for _, term in renewed:
                 self.index.release_term(term)
-            self.end(ended)
+            self.end(table, ended, kept)
         return NoResult.OK
 
     cdef NoResult clear(self) except NoResult.EXC:
