@@ -13,8 +13,10 @@ from .history cimport History
 from .hub cimport Hub
 from .index cimport Filter, Term
 from .index_checks cimport check_filters, check_table, require
+from .lanes cimport LANE_COUNT, PARTITIONS, Lanes, partition_of
 from .latest cimport Cursor, LatestTable, Node, Values
 from .outbox cimport Outbox, Turn
+from .publication cimport Publication
 from .queue cimport ANSWER, OutQueue, frame_at
 from .session cimport Session
 from .types cimport VFAST_INVARIANTS, VFAST_TEST_HOOKS, slot_t
@@ -88,16 +90,15 @@ cdef object check_history(History history):
     require(not history.max_bytes or nbytes <= history.max_bytes, "a history has too many bytes")
 
 
-cdef object check_lanes(Lanes lanes, Index index):
-    """Check that the lanes count the devices that the index has."""
-    cdef int channel, lane
-    cdef object counts = _Counter()
-    for channel in range(CHANNEL_COUNT):
-        for device in <dict>index._devices[channel]:
-            counts[channel * PARTITIONS + partition_of(device)] += 1
-        require(lanes.everywhere[channel] == (index.find_all(channel).count > 0), "all devices are wanted, or are not")
+cdef object check_lanes(Lanes lanes, dict posted):
+    """Check that the lanes count what the index has: (channel, device) -> who stands there."""
+    cdef int lane
+    cdef object counts = _Counter([
+        <int>channel * PARTITIONS + partition_of(device) for channel, device in posted if device is not None])
     for lane in range(LANE_COUNT):
         require(lanes.devices[lane] == counts[lane], f"lane {lane} counts {lanes.devices[lane]} devices")
+        require(lanes.everywhere[lane // PARTITIONS] == ((lane // PARTITIONS, None) in posted),
+                "all devices are wanted, or are not")
 
 
 cdef object check_latest(LatestTable table, int channel, uint64_t last):
@@ -214,10 +215,10 @@ def check_hub(Hub hub not None):
         check_history(hub.history_of(channel))
         if hub.table_of(channel) is not None:
             check_latest(hub.table_of(channel), channel, hub.taken[channel])
-    if hub.lanes is not None:
-        check_lanes(hub.lanes, hub.index)
     posted = {key: there for key, there in check_index(hub.index).items() if there}
     require(posted == found, "the index is not what the connections are subscribed to")
+    if hub.lanes is not None:
+        check_lanes(hub.lanes, posted)
     for term in hub.index._terms.values():
         require(term.users == terms[term], f"a term has {terms[term]} users, not {term.users}")
     for filter in hub.index._filters.values():

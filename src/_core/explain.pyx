@@ -14,7 +14,7 @@ from .feed cimport Feed
 from .history cimport History
 from .index cimport Filter
 from .latest cimport Values
-from .publication cimport MetricMask, mask_any, mask_has
+from .publication cimport MetricMask, Publication, mask_any, mask_has
 from .throttle cimport Cohort, Throttle, is_throttled
 from .wire cimport CHANNEL_COUNT, Channel
 

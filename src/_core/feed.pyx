@@ -145,9 +145,12 @@ cdef class Feed(Client):
 
         This node may not follow its lanes yet, or may not have come as far in the log as the client has.
         """
-        cdef object devices = self.grant.devices if selection.devices is None else selection.devices - denied
-        cdef uint64_t partitions = self.hub.lanes.partitions_of(channel, devices)
+        cdef object devices = self.grant.devices
+        cdef uint64_t partitions
         cdef bint ahead = selection.epoch == self.hub.epoch and selection.offset > self.hub.history_of(channel).last
+        if selection.devices is not None:
+            devices = [device for device in selection.device_order if device not in denied]
+        partitions = self.hub.lanes.partitions_of(channel, devices)
         if not partitions & ~self.hub.lanes.followed[channel] and not ahead:
             return False
         self.host.follow(self, _lanes_in(channel, partitions), selection.offset if ahead else 0)

@@ -78,6 +78,7 @@ cdef class Index:
         readonly Py_ssize_t entries     # slots in all postings together
         list _devices                   # channel -> PostingTable
         Posting _all[CHANNEL_COUNT]     # channel -> posting of "all devices"
+        Lanes lanes                     # None: there is one node
         dict _terms
         dict _filters
         list left                       # Cohorts that the slot at hand was in, for its SubscriptionTable
@@ -100,6 +101,7 @@ cdef class Index:
     cdef NoResult release_filter(self, Filter filter) except NoResult.EXC
     cdef NoResult add(self, int channel, uint32_t number, Filter filter, slot_t slot) except NoResult.EXC
     cdef NoResult remove(self, int channel, uint32_t number, Filter filter, slot_t slot) except NoResult.EXC
+    cdef NoResult count_lane(self, int channel, uint32_t number) except NoResult.EXC
     cdef void shadow(self, int channel, uint32_t number, int by) noexcept
     cdef NoResult reserve_positions(self) except NoResult.EXC
     cdef NoResult prepare(self, Publication publication, Probe *probe) except NoResult.EXC

@@ -192,15 +192,31 @@ cdef class Index:
 
     cdef NoResult add(self, int channel, uint32_t number, Filter filter, slot_t slot) except NoResult.EXC:
         """Post a slot; number 0: for all devices. The slot must not stand there already."""
-        posting_add(self.posting_of(channel, number), filter, slot)
+        cdef Posting *posting = self.posting_of(channel, number)
+        cdef bint is_first = posting.count == 0
+        posting_add(posting, filter, slot)
         self.entries += 1
+        if is_first and self.lanes is not None:
+            self.count_lane(channel, number)
+        return NoResult.OK
+
+    cdef NoResult count_lane(self, int channel, uint32_t number) except NoResult.EXC:
+        """Have the lanes know whether anybody stands at a posting, of which that has just changed."""
+        cdef object device = None if number == 0 else self.postings(channel).device_of(number)
+        if self.posting_of(channel, number).count:
+            self.lanes.enter(channel, device)
+        else:
+            self.lanes.leave(channel, device)
         return NoResult.OK
 
     cdef NoResult remove(self, int channel, uint32_t number, Filter filter, slot_t slot) except NoResult.EXC:
         """Take back what add() did, with the same arguments. The posting stays, even of nobody."""
-        posting_remove(self.posting_of(channel, number), filter, slot)
+        cdef Posting *posting = self.posting_of(channel, number)
+        posting_remove(posting, filter, slot)
         self.entries -= 1
         vfast_invariant(self.entries >= 0)
+        if self.lanes is not None and posting.count == 0:
+            self.count_lane(channel, number)
         return self.leave(filter, channel, number, number == 0, slot)
 
     cdef NoResult leave(self, Filter filter, int channel, uint32_t number, bint everywhere,

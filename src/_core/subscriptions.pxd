@@ -24,6 +24,7 @@ cdef class SubscriptionTable(Standing):
         readonly Py_ssize_t devices     # device ids that they name, in all
 
     cdef bint covers(self, Subscription subscription, object device) except -1
+    cdef list of_channel(self, int channel)
     cdef list covered(self, Subscription subscription)
     cdef Frequency in_force(self, int channel, Frequency asked)
     cdef Subscription subscribe(self, int channel, Selection selection, bint implicit)

@@ -37,6 +37,10 @@ cdef class SubscriptionTable(Standing):
         """Return a frequency as it is allowed now."""
         return self.allowed(channel, asked, self.grant)
 
+    cdef list of_channel(self, int channel):
+        """Return the subscriptions to a channel."""
+        return [] if self._channels[channel] is None else self.of(channel).subscriptions[:]
+
     cdef list covered(self, Subscription subscription):
         """Return the devices that the subscription covers under the scope; None: all there are."""
         cdef frozenset scope = scope_of(subscription.channel, self.grant)
