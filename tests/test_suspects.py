@@ -103,6 +103,27 @@ def test_a_ban_is_not_made_longer() -> None:
     assert suspects.bans == 1
 
 
+def test_who_goes_on_after_a_ban_is_banned_again() -> None:
+    clock = Clock(0.0)
+    suspects = make(clock)
+    for ban in (1, 2, 3):
+        assert fail(suspects, ADDRESS) == 60.0
+        assert suspects.bans == ban
+        clock.now += 60.0
+        assert suspects.banned(ADDRESS) == 0.0
+
+
+def test_what_led_to_a_ban_does_not_count_for_the_next_one() -> None:
+    clock = Clock(0.0)
+    suspects = make(clock)
+    fail(suspects, ADDRESS)
+    clock.now += 59.0
+    fail(suspects, ADDRESS, 1)  # from a connection that was open before
+    clock.now += 1.0
+    assert fail(suspects, ADDRESS, 1) == 0.0
+    assert fail(suspects, ADDRESS, 1) == 60.0
+
+
 def test_sources_are_ipv4_addresses_and_ipv6_networks() -> None:
     suspects = make()
     for address in ("2001:db8::1", "2001:db8::2", "2001:db8::ffff:3"):

@@ -121,7 +121,7 @@ class Suspects:
             del self._suspects[next(iter(self._suspects))]
         if self._ban_after and suspicion in _BANNING and not self._is_spared(address):
             suspect.strikes += 1
-            if suspect.strikes >= self._ban_after and key not in self._banned:
+            if suspect.strikes >= self._ban_after:
                 self._ban(key, suspect, now)
 
     def banned(self, address: str) -> float:
@@ -152,7 +152,10 @@ class Suspects:
         }
 
     def _ban(self, key: str, suspect: _Suspect, now: float) -> None:
+        """Ban an address, unless it is banned already."""
         self._lift(now)
+        if key in self._banned:
+            return
         if len(self._banned) >= self._size:
             del self._banned[next(iter(self._banned))]
         self._banned[key] = now + self._ban_for
