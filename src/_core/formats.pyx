@@ -87,11 +87,11 @@ cdef inline bint is_json_leaf(object value) except -1:
 
 
 cpdef int depth_of(object value) except -1:
-    """Return how deeply a dict or list nests (itself: 1); 0: there is something in it that JSON cannot write.
+    """Return how deeply a dict or list nests (itself: 1; others: 0); 0, too: there is something that JSON cannot write.
 
     It goes level by level, so that depth costs no stack.
     """
-    cdef list level = [value]
+    cdef list level = [value] if type(value) is dict or type(value) is list else []
     cdef list below
     cdef int depth = 0
     while level:

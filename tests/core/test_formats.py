@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from core.harness import Server, telemetry
 from core.wire_client import BINARY, CONTINUATION, PING, TEXT, frame
+from valtronics_fast._core import formats
 from valtronics_fast._core.encode import closing_frame, text_frame
 from valtronics_fast._core.formats import convert, inflate, read
 from valtronics_fast._core.frames import FrameAssembler
@@ -140,6 +141,11 @@ def test_reading_messagepack(document: dict[str, object]) -> None:
         return 0 if children is None else 1 + max((depth_of(child) for child in children), default=0)
 
     assert depth == depth_of(document)
+
+
+@pytest.mark.parametrize("value", [None, 5, 1.5, "[[]]", b"{}", (1, [2])])
+def test_what_is_neither_dict_nor_list_does_not_nest(value: object) -> None:
+    assert formats.depth_of(value) == 0
 
 
 @pytest.mark.parametrize(
