@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hmac
 import math
+import string
+from base64 import urlsafe_b64decode
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -217,6 +219,25 @@ def test_good_token_with_something_around_it(shared: Authenticator, form: str) -
     good = token()
     verified(shared, good)  # being remembered does not help the others
     assert refused(shared, form.format(good)) in {AuthReason.MALFORMED, AuthReason.BAD_SIGNATURE}
+
+
+def test_a_signature_has_one_text_only(shared: Authenticator) -> None:
+    """Its last character has two bits to spare; another text of it would be another token to the cache."""
+    good = token()
+    alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+    for bits in (1, 2, 3):
+        other = good[:-1] + alphabet[alphabet.index(good[-1]) ^ bits]
+        assert urlsafe_b64decode(other.rpartition(".")[2] + "=") == urlsafe_b64decode(good.rpartition(".")[2] + "=")
+        assert refused(shared, other) == AuthReason.MALFORMED
+
+
+def test_whatever_a_library_raises_at_a_signature_is_a_refusal(shared: Authenticator) -> None:
+    class Raising(jwt.algorithms.HMACAlgorithm):
+        def verify(self, msg: bytes, key: bytes, sig: bytes) -> bool:
+            raise OverflowError("what no signature should lead to")
+
+    shared._algorithms["HS256"] = Raising(Raising.SHA256)
+    assert refused(shared, token()) == AuthReason.MALFORMED
 
 
 BAD_PAYLOADS = (
