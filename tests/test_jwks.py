@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import TIMEOUT
 from tokens import EC_KEY, ED_KEY, OTHER_RSA_KEY, RSA_KEY, Clock, KeyServer, b64, jwk, jwk_set, key_server
 from valtronics_fast.jwks import MAX_BODY_BYTES, MAX_KEYS, MAX_TRIED_KEYS, KeySet, KeySetError, parse_key_set
 from valtronics_fast.keys import KEY_TYPES
@@ -46,7 +47,7 @@ async def running(server: KeyServer, **settings: Any) -> AsyncIterator[KeySet]:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(TIMEOUT):
         while not condition():
             await asyncio.sleep(0.002)
 

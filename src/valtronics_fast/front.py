@@ -173,7 +173,7 @@ class Front(asyncio.BufferedProtocol):
             self._refuse(Refusal(Reason.TIMEOUT))
         elif self._state == _READING:
             self.drop(Reason.IDLE)
-        elif self._state == _DECIDING and self._granting is not None:
+        elif self._granting is not None:
             self._granting.cancel()  # _on_granted answers
         else:
             self._abort()

@@ -96,10 +96,8 @@ def _parse_key(entry: object, accepted: frozenset[str]) -> SetKey | None:
     kid = entry.get("kid")
     if not isinstance(operations, list) or "verify" not in operations or not isinstance(kid, str | None):
         return None
-    family = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}.get(str(entry.get("kty")))
-    if family is None:
-        return None
     try:
+        family = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}[entry["kty"]]
         public = {name: entry[name] for name in _PUBLIC_MEMBERS if name in entry}
         key = as_public_key(jwt.PyJWK(public, family).key)
     except Exception:  # noqa: BLE001 - whatever a hostile key makes the libraries raise

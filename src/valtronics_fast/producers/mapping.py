@@ -320,8 +320,8 @@ class TopicMap:
 
 def split_rule(text: str) -> tuple[list[str], Kind]:
     """Return the levels and the kind of a rule; ValueError when it is not one."""
-    pattern, arrow, kind = (part.strip() for part in text.rpartition("=>"))
-    if not arrow or not pattern:
+    pattern, _, kind = (part.strip() for part in text.rpartition("=>"))
+    if not pattern:
         raise ValueError(f'"{text}": a rule is "PATTERN => KIND"')
     if kind not in KINDS:
         raise ValueError(f'"{text}": the kind is one of {", ".join(KINDS)}')
