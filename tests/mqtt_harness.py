@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from valtronics_fast.config import MqttConfig
 
 Message = dict[str, object]
-TIMEOUT = 40.0
+TIMEOUT = float(os.environ.get("VFAST_TEST_TIMEOUT", "40"))
 
 
 def log_of(caplog: pytest.LogCaptureFixture) -> str:

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valtronics_fast.addresses import AddressLimiter, TrustedProxies, client_address, is_loopback, rate_key
+from valtronics_fast.addresses import (
+    AddressLimiter,
+    TrustedProxies,
+    client_address,
+    is_loopback,
+    peer_address,
+    rate_key,
+)
 from valtronics_fast.units import Rate
 
 PROXIES = TrustedProxies(["10.0.0.0/8", "fd00::/8", "127.0.0.1"])
@@ -94,6 +103,14 @@ def test_garbage_makes_it_the_peer(value: str) -> None:
 )
 def test_forwarded(values: list[str], found: str) -> None:
     assert client("10.0.0.1", forwarded=values) == found
+
+
+def test_forwarded_is_read_for_the_client_alone() -> None:
+    assert client("10.0.0.1", forwarded=["by=203.0.113.1;for=198.51.100.7;host=6.6.6.6"]) == "198.51.100.7"
+
+
+def test_who_was_gone_before_the_accept_has_no_address() -> None:
+    assert peer_address(asyncio.BaseTransport({"peername": None})) == "unknown"
 
 
 def test_two_headers_count_only_when_they_agree() -> None:

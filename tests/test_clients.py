@@ -152,6 +152,15 @@ async def test_stopping_does_not_wait_for_keys() -> None:
         keys.release()
 
 
+async def test_who_does_not_go_is_cut_when_the_patience_is_over() -> None:
+    async with running(server={"close_timeout": 600.0}) as site, site.client() as deaf:
+        deaf.connection.transport.pause_reading()
+        async with asyncio.timeout(TIMEOUT):
+            await site.server._clients.close(CloseCode.CLOSE_GOING_AWAY, 0.05)
+            await until(lambda: not site.server._clients.active)
+        deaf.connection.transport.abort()
+
+
 async def test_a_token_of_the_handshake_is_waited_for() -> None:
     async with waiting_for_keys() as (site, keys):
         headers = {"Authorization": f"Bearer {late()}"}
@@ -227,6 +236,17 @@ async def test_what_clients_report_is_logged_in_part_and_not_without_end(
     assert (line["level"], line["user"]) == ("warning", "alice")
     assert line["report"].startswith('{"type":"error_report","error":"no 0\\n"')
     assert len(line["report"]) <= MAX_REPORT
+
+
+async def test_no_token_that_a_client_reports_is_logged(complaints: pytest.LogCaptureFixture) -> None:
+    sent = token(claims())
+    async with running() as site, site.client() as client:
+        await client.send(type="error_report", error="bad_message", message={"type": "auth", "token": sent})
+        await client.nothing_more()
+    (record,) = [record for record in complaints.records if "reports" in record.message]
+    line = JsonFormatter().format(record)
+    assert r'\"token\":\"***\"' in line
+    assert not any(part in line for part in sent.split("."))
 
 
 async def test_a_fault_is_logged_with_its_traceback_and_told_without(

@@ -99,6 +99,13 @@ def test_what_is_no_header_is_refused_and_counted(sent: bytes) -> None:
         assert server.reception.half_open == 0
 
 
+def test_one_byte_is_enough_to_see_that_it_is_no_header() -> None:
+    with proxied() as server, server.connect() as client:
+        client.sendall(b"G")
+        assert cut(client)
+        assert server.reception.ended[Reason.PROXY_HEADER] == 1
+
+
 @pytest.mark.parametrize("tls", [False, True])
 def test_only_trusted_proxies_may_connect(tls: bool) -> None:
     server_side = tls_contexts()[0] if tls else None

@@ -10,6 +10,7 @@ import orjson
 import pytest
 from aiohttp import web
 
+from harness import TIMEOUT
 from valtronics_fast import http_listener
 from valtronics_fast.http_listener import (
     HEADERS,
@@ -60,7 +61,8 @@ class Counter:
         for piece in pieces:
             writer.write(piece)
             await writer.drain()
-        answer = await reader.read()
+        async with asyncio.timeout(TIMEOUT):
+            answer = await reader.read()
         writer.close()
         return answer
 

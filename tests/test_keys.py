@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -140,6 +142,15 @@ def test_weak_rsa_key(pem: Path) -> None:
     assert "2048 to 8192 bits" in file_problem(pem, public_pem(weak))
 
 
+def test_an_rsa_key_that_takes_too_long_to_verify_with(pem: Path) -> None:
+    for size, told in ((8192, False), (8193, True)):
+        numbers = rsa.RSAPublicNumbers(65537, (1 << size - 1) + 1)
+        pem.write_bytes(numbers.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        settings = auth_config(public_key_file=str(pem), algorithms=("RS256",))
+        with pytest.raises(ConfigError, match="2048 to 8192 bits") if told else nullcontext():
+            load_keys(settings)
+
+
 @pytest.mark.parametrize(
     "key",
     [
@@ -166,6 +177,17 @@ def test_file_that_holds_something_else(pem: Path) -> None:
     assert "1 to 8 public keys" in file_problem(pem, good * (MAX_FILE_KEYS + 1))
     assert "1 to 8 public keys" in file_problem(pem, good + b"#" * MAX_FILE_BYTES)
     assert "cannot be parsed" in file_problem(pem, good.replace(b"MII", b"!!!"))
+
+
+def test_no_more_of_a_file_is_read_than_it_may_have(pem: Path) -> None:
+    with pem.open("wb") as file:
+        file.truncate(64 * 1024 * 1024)  # without taking room
+    tracemalloc.start()
+    try:
+        assert "1 to 8 public keys" in problem(public_key_file=str(pem), algorithms=("RS256",))
+        assert tracemalloc.get_traced_memory()[1] < 1024 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 def test_every_bad_key_of_a_file_is_told(pem: Path) -> None:

@@ -53,6 +53,7 @@ def test_listed_origins_are_allowed(origin: str) -> None:
         "https://a..example.com",
         "https://a.example.com:8443",
         "http://a.example.com",
+        "http://a.example.com:443",
         "https://a.example.com.evil.net",
         "https://[::1]",
         "null",

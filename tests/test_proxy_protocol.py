@@ -147,6 +147,12 @@ def test_what_is_no_header(stream: bytes) -> None:
         parse_header(read(stream)[0])
 
 
+@pytest.mark.parametrize("sent", [b"G", b"\r\n\r\n\x00\r\nQUIT\r", b"PROXY UNKNOWN " + b"x" * (MAX_LINE - 14)])
+def test_more_is_not_asked_for_when_it_can_be_no_header(sent: bytes) -> None:
+    with pytest.raises(ProxyHeaderError):
+        bytes_wanted(sent)
+
+
 def test_the_bounds_are_exact() -> None:
     assert len(LONGEST) <= MAX_LINE
     for header in (b"PROXY UNKNOWN " + b"x" * (MAX_LINE - 16) + b"\r\n", binary(bytes(MAX_BLOCK))):

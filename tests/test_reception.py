@@ -197,6 +197,14 @@ def test_a_port_scan_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert [message.split(",")[0] for message in caplog.messages] == ["handshake ended: not_found"]
 
 
+def test_refusals_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="valtronics_fast.reception")
+    with FrontServer() as server:
+        for _ in range(300):
+            server.ask(request("/nope"))
+    assert 10 <= len(caplog.messages) < 300  # ten a second
+
+
 @contextlib.contextmanager
 def served_by_a_process() -> Iterator[tuple[psutil.Process, int]]:
     program = [sys.executable, str(Path(front_server.__file__))]

@@ -79,7 +79,7 @@ def test_other_settings_hold_from_then_on_for_bans_too() -> None:
 def test_bans_are_off(settings: dict[str, Any]) -> None:
     suspects = make(**settings)
     assert fail(suspects, ADDRESS, 100) == 0.0
-    assert suspects.counts[BAD] == 100
+    assert (suspects.counts[BAD], suspects.bans) == (100, 0)
     assert figures(suspects)["worst"][0]["authentication"] == 100
 
 
@@ -191,6 +191,14 @@ def test_the_figures_name_the_worst() -> None:
     assert (found["bans"], found["banned"]) == (4, 4)
     clock.now += 60.0
     assert figures(suspects)["banned"] == 0
+
+
+def test_bans_of_many_addresses_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    renew_limit("valtronics_fast.suspects", caplog)
+    suspects = make(ban_after=1)
+    for number in range(100):
+        suspects.note(BAD, f"192.0.2.{number}")
+    assert (suspects.bans, len(caplog.records)) == (100, 10)
 
 
 def test_a_ban_is_told_once(caplog: pytest.LogCaptureFixture) -> None:

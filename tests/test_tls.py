@@ -39,6 +39,8 @@ def test_modern_defaults(tmp_path: Path) -> None:
     assert problem == ""
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert context.verify_mode == ssl.CERT_NONE
+    for option in (ssl.OP_NO_COMPRESSION, ssl.OP_NO_RENEGOTIATION, ssl.OP_CIPHER_SERVER_PREFERENCE):
+        assert option in context.options
     old = [cipher for cipher in context.get_ciphers() if cipher["protocol"] != "TLSv1.3"]
     assert old
     assert all(cipher["aead"] and cipher["kea"] == "kx-ecdhe" for cipher in old)

@@ -157,6 +157,15 @@ async def test_nothing_behind_a_violation_right_behind_the_request() -> None:
         client.close()
 
 
+def test_a_frame_over_its_bound_is_refused_at_its_header() -> None:
+    with FrontServer(max_frame_size=1000) as server, server.connect() as client:
+        client.sendall(request())
+        assert Answer(client).status == 101
+        client.sendall(frame(b"x" * 1001)[:8])  # and nothing of its payload
+        opcode, payload = read_frame(client)
+        assert (opcode, payload[:2]) == (8, b"\x03\xf1")
+
+
 async def test_a_frame_over_its_bound_in_pieces() -> None:
     """picows would go on behind its header, and deliver it and what follows."""
     async with EchoServer(frame_size=1000) as server:

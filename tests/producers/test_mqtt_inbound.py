@@ -133,6 +133,40 @@ async def test_stopping_acknowledges_what_was_taken_and_takes_nothing_more() -> 
     assert len(connection.sent) == 1
 
 
+async def test_what_comes_with_qos_2_although_it_was_not_asked_for_is_left_to_gmqtt() -> None:
+    hub, answered = Hub(), asyncio.Event()
+
+    async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4096)
+        writer.write(b"\x20\x03\0\0\0")  # CONNACK
+        await reader.read(4096)
+        packet = text(b"valtronics/devices/1/telemetry/a") + b"\0\7" + b"\0" + b"1"
+        writer.write(bytes([PUBLISH | QOS_2, len(packet)]) + packet)
+        while data := await reader.read(4096):
+            if data.startswith(b"\x50"):  # PUBREC
+                answered.set()
+        writer.close()
+
+    server = await asyncio.start_server(broker, "127.0.0.1", 0)
+    async with running(MqttConfig(url=f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"), hub, wait=False):
+        await until(lambda: hub)
+        await until(answered.is_set)
+    server.close()
+    await server.wait_closed()
+    assert [message["telemetry"] for message in hub] == [{"a": {"value": 1}}]
+
+
+async def test_an_acknowledgement_for_a_connection_that_is_gone_goes_nowhere(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    recorded = Recorded()
+    recorded.receive(QOS_1, text(b"a/b") + b"\0\7" + b"\0" + b"23.5")
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert recorded.taken == [("a/b", b"23.5", False)]
+    assert caplog.records == []
+
+
 async def test_every_message_of_qos_1_is_acknowledged(tmp_path: Path) -> None:
     """The broker sends no second one before the first is acknowledged."""
     hub = Hub()
