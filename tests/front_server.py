@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3, and the answer to it:
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-PATIENCE = float(os.environ.get("VFAST_TEST_TIMEOUT", "20"))
+PATIENCE = float(os.environ.get("TEST_TIMEOUT", "20"))
 
 
 class Echo(WSListener):

@@ -32,7 +32,7 @@ Message = dict[str, Any]
 SECRET = "Zk3q-9vX2mLr7TbWc5Yh8NdGf4JpSs6KuAe1RxQi0Ov_PzBn"
 """48 bytes, with which the tokens of the tests are signed."""
 
-TIMEOUT = float(os.environ.get("VFAST_TEST_TIMEOUT", "30"))
+TIMEOUT = float(os.environ.get("TEST_TIMEOUT", "30"))
 """Seconds after which a test fails that waits for something; far more than anything takes (not in tests/guards)."""
 
 UPGRADE = {

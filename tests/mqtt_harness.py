@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from valtronics_fast.config import MqttConfig
 
 Message = dict[str, object]
-TIMEOUT = float(os.environ.get("VFAST_TEST_TIMEOUT", "40"))
+TIMEOUT = float(os.environ.get("TEST_TIMEOUT", "40"))
 
 
 def log_of(caplog: pytest.LogCaptureFixture) -> str:

@@ -146,8 +146,10 @@ async def test_stopping_does_not_wait_for_keys() -> None:
     async with waiting_for_keys() as (site, keys), site.connect() as client:
         await client.send(**AUTH, token=late())
         await keys.asked()
+        (verification,) = site.server._clients._tasks
         await site.server.stop()
         assert await client.closed() == (CloseCode.CLOSE_GOING_AWAY, [])
+        assert verification.cancelled()
         assert not site.server._clients._tasks
         keys.release()
 

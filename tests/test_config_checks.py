@@ -332,3 +332,30 @@ def test_settings_with_faults_of_their_own_cause_no_conflicts() -> None:
     assert conflicts(lambda key: key != "tls.keyfile", tls={"certfile": "x"}) == {}
     assert conflicts(lambda key: key != "auth.secret", auth={"secret": "short"}) == {}
     assert conflicts(lambda key: key != "tls.keyfile", auth={"secret": "short"}) != {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("server.host", "a b"),
+        ("http.host", "a b"),
+        ("http.api_key", "a b"),
+        ("auth.secret", "changeme-changeme-changeme-changeme"),
+        ("auth.algorithms", ["none"]),
+        ("auth.public_key_file", "/nowhere.pem"),
+        ("auth.jwks_url", "file:///etc/passwd"),
+        ("mqtt.url", "http://x"),
+        ("mqtt.topics", ["nothing"]),
+        ("backplane.url", "redis://x"),
+        ("security.origins", ["example.org"]),
+        ("security.trusted_proxies", ["everybody"]),
+        ("tls.certfile", "/nowhere.pem"),
+        ("tls.keyfile", "/nowhere.pem"),
+        ("tls.client_ca", "/nowhere.pem"),
+    ],
+)
+def test_a_setting_is_checked_when_it_is_loaded(key: str, value: object) -> None:
+    section, name = key.split(".")
+    with pytest.raises(ConfigError) as caught:
+        Config.load({section: {name: value}}, environ={})
+    assert f"{key} must be " in str(caught.value)

@@ -225,6 +225,7 @@ def test_a_traceback_is_a_field_in_json() -> None:
 def test_a_traceback_is_bounded() -> None:
     lines = TextFormatter().format(fail("x\n" * 10_000)).split("\n")
     assert len(lines) == 1 + MAX_TRACE_LINES
+    assert max(map(len, TextFormatter().format(fail("x" * 10_000)).split("\n"))) < MAX_TEXT + 100
 
 
 class Clock:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from valtronics_fast._core.session import Session
 
-TIMEOUT = float(os.environ.get("VFAST_TEST_TIMEOUT", "30"))
+TIMEOUT = float(os.environ.get("TEST_TIMEOUT", "30"))
 HANDSHAKE = (
     "GET {} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"

@@ -9,7 +9,7 @@ from services import Mosquitto
 from valtronics_fast._core.wire import ErrorCode
 from valtronics_fast.config import MqttConfig
 from valtronics_fast.errors import PublicationError
-from valtronics_fast.producers.mqtt import MqttProducer, rejections
+from valtronics_fast.producers.mqtt import MAX_PACKET, MqttProducer, rejections
 from valtronics_fast.producers.status import StatusTable
 
 if TYPE_CHECKING:
@@ -223,6 +223,15 @@ async def test_bad_messages_are_counted_and_logged_with_a_limit(
     assert sorted(line.split("reason=")[1].split()[0] for line in lines) == sorted(rejected)  # one a reason
     assert "secret text" not in log_of(caplog)
     assert log_of(caplog).count("Traceback") == 1
+
+
+async def test_the_broker_leaves_out_what_is_too_large(broker: Mosquitto) -> None:
+    hub = Hub()
+    async with running(MqttConfig(url=broker.url), hub) as producer:
+        await send(broker, "valtronics/devices/1/telemetry/a", {"value": 1, "more": "x" * MAX_PACKET})
+        await send(broker, "valtronics/devices/1/telemetry/a", 2)
+        await until(lambda: hub)
+        assert producer.stats()["messages"] == 1
 
 
 async def test_a_status_that_was_refused_is_not_the_last_one(broker: Mosquitto) -> None:

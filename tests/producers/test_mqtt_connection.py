@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 import trustme
+from gmqtt import Client
 
-from mqtt_harness import Hub, log_of, running, send, until
+from mqtt_harness import TIMEOUT, Hub, log_of, running, send, until
 from services import Mosquitto, free_port
 from valtronics_fast.config import MqttConfig
 from valtronics_fast.producers.mqtt import MqttProducer
@@ -312,6 +313,45 @@ async def test_a_broker_that_knows_only_mqtt_3_1_1(broker: Mosquitto) -> None:
         await server.wait_closed()
     await until(lambda: asyncio.all_tasks() == tasks)
     assert versions == [5, 4, 4]
+
+
+@pytest.mark.usefixtures("_short_pauses")
+async def test_whatever_a_library_raises_it_is_tried_again(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    connect = Client.connect
+    failures = [OverflowError("what no broker should lead to")]
+
+    async def fail_once(client: Client, *arguments: object, **more: object) -> None:
+        if failures:
+            raise failures.pop()
+        await connect(client, *arguments, **more)
+
+    monkeypatch.setattr(Client, "connect", fail_once)
+    async with running(MqttConfig(url=broker.url), Hub()):
+        assert "OverflowError: what no broker should lead to" in log_of(caplog)
+
+
+async def test_a_connection_that_does_not_end_is_left_behind(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disconnect, left = Client.disconnect, []
+
+    async def hang(client: Client) -> None:
+        left.append(client)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("valtronics_fast.producers.mqtt.CLOSE_TIMEOUT", 0.05)
+    monkeypatch.setattr(Client, "disconnect", hang)
+    producer = MqttProducer(MqttConfig(url=broker.url))
+    await producer.start(Hub().publish)
+    await until(producer.ready)
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            await producer.stop()
+    finally:
+        for client in left:
+            await disconnect(client)
 
 
 async def test_a_peer_that_never_answers_is_given_up(
