@@ -58,7 +58,7 @@ sanitize: .venv-sanitize/.built  ## the core's tests, and those that need no oth
 		-C cmake.define.VFAST_TEST_HOOKS=ON --editable '.[test]'
 	@touch $@
 
-guards: .venv-guards/.built  ## without each of the core's guards in turn: its test must fail
+guards: .venv-guards/.built  ## without each guard in turn, of the core and of the Python layers: its test must fail
 	.venv-guards/bin/python -m pytest -q tests/guards
 
 # The core for libFuzzer, with Clang and its sanitizers. libFuzzer comes first, or AddressSanitizer would take its place.

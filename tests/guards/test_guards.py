@@ -1,103 +1,118 @@
-"""That each guard of the core is needed: with it off, its test fails (make guards).
+"""That each guard is needed: with it off, its test fails (make guards).
 
-A guard is a `vfast_guard("name", condition)` in src/_core, and stands in this table with a test that tells. Each time
-that test runs in a process of its own, without the guard.
+A guard of the core is a `vfast_guard("name", condition)`, which a build for tests can switch off. One of the Python
+layers is an expression or a statement of a module, and the test's own process compiles that module without it
+(`source`, `forks`): production code has no part in that. Each stands in a table with the test that tells.
 """
 
 from __future__ import annotations
 
-import os
+import ast
 import re
-import subprocess
-import sys
-from pathlib import Path
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 import pytest
 
+from guards import approach, core, credentials, devices, door, http, lines, settings
+from guards.exempt import EXEMPT, NO_GUARDS
+from guards.forks import PATIENCE, Job
+from guards.source import ROOT, Exit, Row, exits, find, parsed, path_of
 from valtronics_fast._core.checks import TEST_HOOKS
 
-ROOT = Path(__file__).parents[2]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+
+    from guards.forks import Outcome
+
 GUARDED = re.compile(r'vfast_guard\(\s*b"([^"]+)"')
-PATIENCE = 6
-"""Seconds for a test, and half of it for whatever it waits for: without the guard that may never come."""
+TABLES = (door, approach, credentials, http, devices, lines, settings)
+ROWS = [row for table in TABLES for row in table.ROWS]
+MODULES = list(dict.fromkeys(row.module for row in ROWS))
+TESTS = sorted({*core.TABLE.values(), *(row.test for row in ROWS)})
 
-FRAMES = "tests/core/test_frames.py::"
-CLOSING = "tests/core/test_connection_closing.py::"
-BACKLOG = "tests/core/test_outbox_backlog.py::"
-EDGES = "tests/integration/test_edge_cases.py::"
-
-TABLE = {
-    "close.half-a-code": FRAMES + "test_the_payload_of_a_close",
-    "close.code": FRAMES + "test_the_code_of_a_close",
-    "close.utf8": FRAMES + "test_the_payload_of_a_close",
-    "frames.reserved": FRAMES + "test_no_reserved_bit_without_an_extension",
-    "frames.control": FRAMES + "test_violations_of_the_protocol",
-    "frames.opcode": FRAMES + "test_violations_of_the_protocol",
-    "frames.sequence": FRAMES + "test_violations_of_the_protocol",
-    "frames.size": FRAMES + "test_a_message_of_the_greatest_size",
-    "frames.fragments": FRAMES + "test_a_message_has_64_fragments_at_most",
-    "frames.utf8": EDGES + "test_row_19_text_that_is_not_utf8",
-    "frames.utf8-end": FRAMES + "test_a_text_may_not_end_inside_a_character",
-    "connection.ended": CLOSING + "test_a_frame_behind_the_end_is_ignored",
-    "connection.closing": CLOSING + "test_what_comes_behind_the_servers_close_is_ignored",
-    "connection.pause": "tests/test_websocket.py::test_nothing_behind_a_violation_in_the_next_piece_of_a_segment",
-    "connection.rate": "tests/integration/test_limits.py::"
-    "test_more_are_dropped_and_the_client_is_told_at_most_once_a_second",
-    "connection.drops": "tests/integration/test_limits.py::test_1000_dropped_messages_end_the_connection",
-    "connection.told": CLOSING + "test_a_flood_is_told_and_then_closed[messages]",
-    "connection.fragments": CLOSING + "test_a_flood_of_fragments",
-    "connection.pings": EDGES + "test_row_30_a_flood_of_pings",
-    "connection.pongs": CLOSING + "test_a_flood_is_told_and_then_closed[pongs]",
-    "connection.slow": BACKLOG + "test_a_backlog_that_is_too_large_for_too_long",
-    "connection.ping-timeout": CLOSING + "test_a_silent_peer_is_pinged_and_then_closed",
-    "connection.close-timeout": CLOSING + "test_a_peer_that_never_answers_a_close_is_cut",
-    "connection.backlog-at-close": CLOSING + "test_nothing_but_what_was_on_its_way_follows_the_peers_close",
-    "outbox.shut": CLOSING + "test_no_answer_follows_the_close_that_its_own_command_brings",
-    "outbox.answers": BACKLOG + "test_a_peer_that_asks_and_does_not_read_the_answers_is_slow_too",
-    "outbox.limit": "tests/core/test_echo.py::test_a_peer_that_does_not_read_is_bounded",
-    "outbox.gap": "tests/core/test_hub_faults.py::test_each_transport_in_turn_fails_on_what_the_kernel_has_refused",
-    "outbox.overflow": BACKLOG + "test_a_peer_that_does_not_read_is_bounded_and_closed",
-    "outbox.passed": BACKLOG + "test_nothing_follows_a_close_that_passed_the_data_of_its_turn",
-    "queue.shut": CLOSING + "test_the_close_stands_behind_the_data_of_its_turn",
-    "queue.mark": EDGES + "test_row_32_values_are_conflated_for_one_who_does_not_read",
-    "queue.limit": EDGES + "test_row_32_events_close_one_who_does_not_read",
-    "queue.all": EDGES + "test_row_32_the_largest_queue_goes_first",
-}
+CORE_JOBS = [pytest.param(Job((test,), guard=name), id=name) for name, test in core.TABLE.items()]
+JOBS = [pytest.param(Job((row.test,), row=row), id=str(row)) for row in ROWS]
+# With all guards on, in the same kind of process, but with as much time as tests have.
+WITH_ALL = [
+    pytest.param(Job(tuple(tests), patience=20 * PATIENCE), id=file)
+    for file, tests in groupby(TESTS, key=lambda test: test.split("::")[0])
+]
+needs_hooks = pytest.mark.skipif(not TEST_HOOKS, reason="a release has no way to switch guards off: make guards")
 
 
-def outcome(test: str, guard: str) -> tuple[int, str]:
-    """Run tests up to the first failure, with a guard off; return pytest's exit code and what it says.
-
-    A test that hangs when its own time is up has failed too.
-    """
-    options = ["-q", "-x", "-p", "no:cacheprovider", f"--timeout={PATIENCE}", "--no-header"]
-    command = [sys.executable, "-m", "pytest", *options, test]
-    environ = os.environ | {"VFAST_GUARD_OFF": guard, "VFAST_TEST_TIMEOUT": str(PATIENCE / 2)}
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=3 * PATIENCE
-        )
-    except subprocess.TimeoutExpired:
-        return pytest.ExitCode.TESTS_FAILED, "it hangs"
-    return done.returncode, done.stdout + done.stderr
+@needs_hooks
+@pytest.mark.parametrize("job", CORE_JOBS)
+def test_without_a_guard_of_the_core_its_test_fails(job: Job, outcomes: dict[Job, Future[Outcome]]) -> None:
+    outcome = outcomes[job].result()
+    assert outcome.code == pytest.ExitCode.TESTS_FAILED, outcome.text
 
 
-def test_the_table_has_every_guard() -> None:
+@pytest.mark.parametrize("job", JOBS)
+def test_without_the_guard_its_test_fails(job: Job, outcomes: dict[Job, Future[Outcome]]) -> None:
+    outcome = outcomes[job].result()
+    assert outcome.code == pytest.ExitCode.TESTS_FAILED, outcome.text
+
+
+@needs_hooks  # the tests are run anyway where this is not
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("job", WITH_ALL)
+def test_with_all_guards_the_tests_pass(job: Job, outcomes: dict[Job, Future[Outcome]]) -> None:
+    outcome = outcomes[job].result()
+    assert outcome.code == pytest.ExitCode.OK, outcome.text
+
+
+def test_the_table_has_every_guard_of_the_core() -> None:
     sources = (ROOT / "src" / "_core").glob("*.p[yx]*")
     names = [name for path in sources for name in GUARDED.findall(path.read_text())]
-    assert sorted(names) == sorted(TABLE)
+    assert sorted(names) == sorted(core.TABLE)
 
 
-@pytest.mark.skipif(not TEST_HOOKS, reason="a release has no way to switch guards off: make guards")
-@pytest.mark.parametrize("guard", TABLE)
-def test_without_the_guard_its_test_fails(guard: str) -> None:
-    code, text = outcome(TABLE[guard], guard)
-    assert code == pytest.ExitCode.TESTS_FAILED, text
+def test_each_text_of_the_table_stands_once_in_its_module() -> None:
+    assert [str(row) for row in ROWS if len(find(row)) != 1] == []
 
 
-@pytest.mark.skipif(not TEST_HOOKS, reason="make guards")
-def test_with_all_guards_those_tests_pass() -> None:
-    options = ["-q", "-p", "no:cacheprovider", "--no-header"]
-    command = [sys.executable, "-m", "pytest", *options, *dict.fromkeys(TABLE.values())]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_each_row_stands_once_in_the_table() -> None:
+    assert len({row[:4] for row in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_table_has_every_guard_of_a_module(module: str) -> None:
+    rows = [row for row in ROWS if row.module == module]
+    assert [text for each in exits(module) for text in uncovered(each, rows) if text not in EXEMPT] == []
+
+
+def test_what_is_exempt_is_there_and_in_no_row() -> None:
+    found = {text for module in MODULES for each in exits(module) for text in uncovered(each, ROWS)}
+    assert set(EXEMPT) - found == set()
+
+
+def test_every_module_is_in_the_table_or_has_no_guards() -> None:
+    package = path_of("errors").parent
+    names = {".".join(path.relative_to(package).with_suffix("").parts) for path in package.rglob("[!_]*.py")}
+    assert names - set(MODULES) == set(NO_GUARDS)
+
+
+def uncovered(found: Exit, rows: list[Row]) -> Iterator[str]:
+    """Yield the parts of the conditions of an exit, or the bound, that no row switches off."""
+    places = [(place, row) for row in rows if row.module == found.module for place in find(row)]
+    if any(found.node in ast.walk(place) for place, _ in places):
+        return
+    if isinstance(found.node, ast.Name):
+        yield str(found)
+        return
+    for condition in found.conditions:
+        if not any(_switches_off(row, place, condition.node) for place, row in places):
+            yield f"{found.module}.{found.function}: {ast.unparse(condition.node)}"
+
+
+def _switches_off(row: Row, place: ast.AST, part: ast.expr) -> bool:
+    """Say whether a row takes a part out of a condition: it, something in it, or it alone out of a whole."""
+    if place in ast.walk(part):
+        return True
+    if part not in ast.walk(place) or (isinstance(place, ast.BoolOp) and row.off in {"True", "False"}):
+        return False
+    wanted = ast.dump(part)
+    there, left = ([ast.dump(node) for node in ast.walk(tree)].count(wanted) for tree in (place, parsed(row.off)))
+    return there - left == 1

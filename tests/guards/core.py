@@ -1,0 +1,46 @@
+"""Guards of the core: a `vfast_guard("name", condition)` in src/_core, and the test that fails without it."""
+
+from __future__ import annotations
+
+FRAMES = "tests/core/test_frames.py::"
+CLOSING = "tests/core/test_connection_closing.py::"
+BACKLOG = "tests/core/test_outbox_backlog.py::"
+EDGES = "tests/integration/test_edge_cases.py::"
+LIMITS = "tests/integration/test_limits.py::"
+
+TABLE = {
+    "close.half-a-code": FRAMES + "test_the_payload_of_a_close",
+    "close.code": FRAMES + "test_the_code_of_a_close",
+    "close.utf8": FRAMES + "test_the_payload_of_a_close",
+    "frames.reserved": FRAMES + "test_no_reserved_bit_without_an_extension",
+    "frames.control": FRAMES + "test_violations_of_the_protocol",
+    "frames.opcode": FRAMES + "test_violations_of_the_protocol",
+    "frames.sequence": FRAMES + "test_violations_of_the_protocol",
+    "frames.size": FRAMES + "test_a_message_of_the_greatest_size",
+    "frames.fragments": FRAMES + "test_a_message_has_64_fragments_at_most",
+    "frames.utf8": EDGES + "test_row_19_text_that_is_not_utf8",
+    "frames.utf8-end": FRAMES + "test_a_text_may_not_end_inside_a_character",
+    "connection.ended": CLOSING + "test_a_frame_behind_the_end_is_ignored",
+    "connection.closing": CLOSING + "test_what_comes_behind_the_servers_close_is_ignored",
+    "connection.pause": "tests/test_websocket.py::test_nothing_behind_a_violation_in_the_next_piece_of_a_segment",
+    "connection.rate": LIMITS + "test_more_are_dropped_and_the_client_is_told_at_most_once_a_second",
+    "connection.drops": LIMITS + "test_1000_dropped_messages_end_the_connection",
+    "connection.told": CLOSING + "test_a_flood_is_told_and_then_closed[messages]",
+    "connection.fragments": CLOSING + "test_a_flood_of_fragments",
+    "connection.pings": EDGES + "test_row_30_a_flood_of_pings",
+    "connection.pongs": CLOSING + "test_a_flood_is_told_and_then_closed[pongs]",
+    "connection.slow": BACKLOG + "test_a_backlog_that_is_too_large_for_too_long",
+    "connection.ping-timeout": CLOSING + "test_a_silent_peer_is_pinged_and_then_closed",
+    "connection.close-timeout": CLOSING + "test_a_peer_that_never_answers_a_close_is_cut",
+    "connection.backlog-at-close": CLOSING + "test_nothing_but_what_was_on_its_way_follows_the_peers_close",
+    "outbox.shut": CLOSING + "test_no_answer_follows_the_close_that_its_own_command_brings",
+    "outbox.answers": BACKLOG + "test_a_peer_that_asks_and_does_not_read_the_answers_is_slow_too",
+    "outbox.limit": "tests/core/test_echo.py::test_a_peer_that_does_not_read_is_bounded",
+    "outbox.gap": "tests/core/test_hub_faults.py::test_each_transport_in_turn_fails_on_what_the_kernel_has_refused",
+    "outbox.overflow": BACKLOG + "test_a_peer_that_does_not_read_is_bounded_and_closed",
+    "outbox.passed": BACKLOG + "test_nothing_follows_a_close_that_passed_the_data_of_its_turn",
+    "queue.shut": CLOSING + "test_the_close_stands_behind_the_data_of_its_turn",
+    "queue.mark": EDGES + "test_row_32_values_are_conflated_for_one_who_does_not_read",
+    "queue.limit": EDGES + "test_row_32_events_close_one_who_does_not_read",
+    "queue.all": EDGES + "test_row_32_the_largest_queue_goes_first",
+}

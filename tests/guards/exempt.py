@@ -1,0 +1,55 @@
+"""What looks like a guard and is none, or none of its own; each with the reason."""
+
+from __future__ import annotations
+
+_TOLD = "what is told to a refused client, not whether it is refused"
+
+EXEMPT = {
+    "reception.Reception.__init__: MAX_RECEIVED": "the size of the buffer; `get_buffer` bounds what is read into it",
+    "reception.Reception.enter: SWEEP_INTERVAL": "how often deadlines are looked at, not what they are",
+    "reception.Reception._sweep: SWEEP_INTERVAL": "the same",
+    "gate.ServerGate.refuse_early: RETRY_WHEN_FULL": _TOLD,
+    "gate.ServerGate._refuse_full: RETRY_WHEN_FULL": _TOLD,
+    "gate.ServerGate._refuse_full: self._connections": "where this lets in; the row of the whole condition refuses",
+    "extensions._accept: MAX_BITS": "the largest window, which is what holds without an offer",
+    "proxy_protocol.bytes_wanted: _MIN_LINE": "how much may be read at once; the header's end is found by its line end",
+    "http_api.HttpApi.start: SHUTDOWN_TIMEOUT": "the end of the server itself",
+    "producers.mqtt.MqttProducer._publish_event: kind == 'heartbeat' and old in PRESENT": "notes a status",
+    "producers.mqtt.MqttProducer._publish_event: kind == 'heartbeat'": "the same",
+    "producers.mqtt.MqttProducer._publish_event: old in PRESENT": "the same",
+    "display._time: (ValueError, OverflowError)": "shows the time of arrival for one that is none",
+    "setting.Setting.convert: ValueError": "says what is allowed; without it the setting is refused all the same",
+    "setting.Setting.describe: MAX_COUNT": "a text for people",
+}  # fmt: skip
+"""By the part of the condition, or the bound: why no row switches it off."""
+
+_OPERATOR = "judges what the operator has written, and nothing from outside"
+_OWN = "reads nothing from outside"
+
+NO_GUARDS = {
+    "backplanes.base": _OWN,
+    "backplanes.memory": _OWN,
+    "banner": _OWN,
+    "cli": _OPERATOR,
+    "config_limits": "bounds of settings by type: `setting`",
+    "config_load": _OPERATOR,
+    "config_reference": _OWN,
+    "descriptors": _OWN,
+    "errors": "defines them",
+    "listening": _OWN,
+    "memory": _OWN,
+    "producers.base": _OWN,
+    "producers.periodic": _OWN,
+    "producers.simulated": _OWN,
+    "producers.simulated_device": _OWN,
+    "producers.system": _OWN,
+    "refusals": "defines them",
+    "runner": _OWN,
+    "server": "puts the parts together; what it refuses is a second start",
+    "statistics": _OWN,
+    "subscriber": "the command of a client, which bounds what it takes of the server that its user has named",
+    "testing.echo": "for conformance tests; not part of a server",
+    "units": _OPERATOR,
+    "version": _OWN,
+}
+"""The modules without a row, and why."""

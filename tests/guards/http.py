@@ -1,0 +1,229 @@
+"""Guards of the HTTP side."""
+
+from __future__ import annotations
+
+from guards.source import rows
+
+ROWS = [
+    *rows(
+        "http_listener",
+        {
+            "HttpError.response": [
+                ("self._close", "False", "TestAnswers::test_http_error"),
+            ],
+            "_Connection.handle_error": [
+                ("status == 400", "False", "TestMalformed::test_nothing_of_it_is_quoted"),
+            ],
+            "HttpListener.__init__": [
+                ("False", "True", "TestAnswers::test_no_unpacking"),
+                ("KEEPALIVE_TIMEOUT", "3600.0", "TestBounds::test_a_silent_connection"),
+                ("LINGER_TIMEOUT", "0.0", "TestBody::test_a_body_left_unread"),
+            ],
+            "HttpListener.__call__": [
+                (
+                    "_Connection(self, loop=self._loop, **self._kwargs)",
+                    "web.RequestHandler(self, loop=self._loop, **self._kwargs)",
+                    "TestMalformed::test_nothing_of_it_is_quoted",
+                ),
+            ],
+            "HttpListener.connection_made": [
+                ("len(self._connections) > MAX_CONNECTIONS", "False", "TestBounds::test_connections"),
+            ],
+            "HttpListener._answer": [
+                ("except Exception", "()", "TestAnswers::test_unexpected_exception"),
+            ],
+            "read_body": [
+                (
+                    "_read_within(request, BODY_TIMEOUT)",
+                    "_read_within(request, 3600.0)",
+                    "TestBody::test_it_does_not_go_on",
+                ),
+                (
+                    'raise HttpError(408, "request_timeout", "the body did not go on", close=True) from None',
+                    "raise",
+                    "TestBody::test_it_does_not_go_on",
+                ),
+                (
+                    "except (OSError, HttpProcessingError, web.RequestPayloadError)",
+                    "()",
+                    "TestBody::test_the_client_goes_away",
+                ),
+            ],
+            "_read_within": [
+                ("asyncio.timeout(seconds)", "asyncio.timeout(None)", "TestBody::test_it_does_not_go_on"),
+            ],
+        },
+    ),
+    *rows(
+        "http_guard",
+        {
+            "": [
+                (
+                    'limited("valtronics_fast.http_guard")',
+                    '__import__("logging").getLogger("valtronics_fast.http_guard")',
+                    "test_not_without_end",
+                ),
+            ],
+            "HttpGuard.__init__": [
+                ("not self._api_key", "True", "test_where_the_figures_are_open"),
+                ("is_loopback(config.host)", "True", "test_where_the_figures_are_open"),
+            ],
+            "HttpGuard.refuse_banned": [
+                (
+                    "seconds := self._suspects.banned(self._address(request))",
+                    "False",
+                    "test_a_ban_covers_everything_and_this_address_alone",
+                ),
+            ],
+            "HttpGuard.authorise": [
+                (
+                    'self._api_key and hmac.compare_digest(key.encode("utf-8", "surrogateescape"), self._api_key)',
+                    'hmac.compare_digest(key.encode("utf-8", "surrogateescape"), self._api_key)',
+                    "tests/test_http_api.py::TestAuthorisation::test_an_empty_key_authorises_nobody",
+                ),
+                (
+                    'hmac.compare_digest(key.encode("utf-8", "surrogateescape"), self._api_key)',
+                    "True",
+                    "test_refused_credentials_are_counted_by_reason",
+                ),
+                ('"surrogateescape"', '"strict"', "tests/test_http_api.py::TestAuthorisation::test_a_key_beyond_ascii"),
+                ('scheme.lower() != "bearer"', "False", "tests/test_http_api.py::TestAuthorisation::test_refused"),
+                ("except AuthError", "()", "tests/test_http_api.py::TestAuthorisation::test_refused"),
+                ("grant.publish", "True", "tests/test_http_api.py::TestStats::test_unauthorised"),
+            ],
+            "HttpGuard._verified": [
+                ("except Exception", "()", "tests/test_http_api.py::TestSecrets::test_no_token_in_any_log"),
+            ],
+            "HttpGuard._refuse": [
+                (
+                    "reason != NO_CREDENTIAL and reason not in HONEST_FAILURES",
+                    "False",
+                    "test_a_ban_covers_everything_and_this_address_alone",
+                ),
+                ("reason != NO_CREDENTIAL", "True", "test_refused_credentials_are_counted_by_reason"),
+                ("reason not in HONEST_FAILURES", "True", "test_refused_credentials_are_counted_by_reason"),
+            ],
+        },
+    ),
+    *rows(
+        "http_api",
+        {
+            "HttpApi._dispatch": [
+                (
+                    "self._guard.refuse_banned(request)",
+                    "None",
+                    "tests/test_http_guard.py::test_a_ban_covers_everything_and_this_address_alone",
+                ),
+                ("methods is None", "False", "TestRoutes::test_unknown_path"),
+                ("handler is None", "False", "TestRoutes::test_wrong_method"),
+            ],
+            "HttpApi._get_stats": [
+                ("self._guard.open_to_all", "True", "TestStats::test_unauthorised"),
+            ],
+            "HttpApi._get_explain": [
+                ("self._guard.open_to_all", "True", "TestExplain::test_only_the_key_opens_it"),
+                (
+                    "await self._guard.authorise(request) is not self._guard.operator",
+                    "False",
+                    "TestExplain::test_only_the_key_opens_it",
+                ),
+                ("number.isascii()", "True", "TestExplain::test_what_is_no_question"),
+                ("number.isdecimal()", "True", "TestExplain::test_what_is_no_question"),
+                ("len(number) <= MAX_DIGITS", "True", "TestExplain::test_what_is_no_question"),
+                ("except ValueError", "()", "TestExplain::test_what_is_no_question"),
+                ("answer is None", "False", "TestExplain::test_what_is_no_question"),
+            ],
+            "HttpApi._post_publish": [
+                ("await self._guard.authorise(request)", "self._guard.operator", "TestAuthorisation::test_refused"),
+                (
+                    'content_type not in {"application/json", "application/x-ndjson"}',
+                    "False",
+                    "tests/test_http_api_publish.py::TestPublishJson::test_unsupported_body",
+                ),
+                (
+                    '(request.charset or "utf-8").lower() != "utf-8"',
+                    "False",
+                    "tests/test_http_api_publish.py::TestPublishJson::test_unsupported_body",
+                ),
+                (
+                    'request.headers.get("Content-Encoding", "identity").lower() != "identity"',
+                    "False",
+                    "tests/test_http_api_publish.py::TestPublishJson::test_unsupported_body",
+                ),
+            ],
+            "HttpApi._take_json": [
+                (
+                    "self._check_size(request.content_length or 0)",
+                    "None",
+                    "tests/test_http_api_publish.py::test_the_body_is_asked_for_only_when_it_is_wanted",
+                ),
+                (
+                    "self._check_size(len(body))",
+                    "None",
+                    "tests/test_http_api_publish.py::TestPublishJson::test_the_body_cap",
+                ),
+                ("except BodyError", "()", "tests/test_http_api_publish.py::TestPublishJson::test_no_such_body"),
+            ],
+            "HttpApi._check_size": [
+                (
+                    "limit and size > limit",
+                    "False",
+                    "tests/test_http_api_publish.py::TestPublishJson::test_the_body_cap",
+                ),
+            ],
+            "HttpApi._take_ndjson": [
+                (
+                    "intake.grant.expires_at <= time.time()",
+                    "False",
+                    "tests/test_http_api_publish.py::TestPublishNdjson::test_a_token_that_expires_on_the_way",
+                ),
+            ],
+        },
+    ),
+    *rows(
+        "http_publish",
+        {
+            "permit": [
+                ("channel is None", "False", "TestPermit::test_a_type_that_is_no_data_message"),
+                ("grant.publish >> channel & 1", "True", "TestPermit::test_a_type_needs_the_bit_of_its_channel"),
+                ("device is None and channel == Channel.ALERTS", "False", "TestPermit::test_a_device_out_of_scope"),
+                ("channel == Channel.ALERTS", "False", "TestPermit::test_a_device_out_of_scope"),
+                ("except ValueError", "()", "TestPermit::test_a_device_out_of_scope"),
+                ("key not in grant.devices", "False", "TestPermit::test_a_device_out_of_scope"),
+            ],
+            "Intake.json": [
+                ("except orjson.JSONDecodeError", "()", "TestJson::test_no_such_body"),
+                ("isinstance(document, dict)", "True", "TestJson::test_no_such_body"),
+                ("isinstance(messages, list)", "True", "TestJson::test_no_such_body"),
+            ],
+            "Intake.feed": [
+                (
+                    "len(self._line) > MAX_LINE",
+                    "False",
+                    "TestNdjson::test_an_endless_line_is_refused_once_and_not_kept",
+                ),
+                (
+                    'if self._skipping: self._line = b""',
+                    "pass",
+                    "TestNdjson::test_an_endless_line_is_refused_once_and_not_kept",
+                ),
+            ],
+            "Intake._take": [
+                ("len(line) > MAX_LINE", "False", "TestNdjson::test_an_endless_line_is_refused_once_and_not_kept"),
+                ("except orjson.JSONDecodeError", "()", "TestNdjson::test_every_split"),
+            ],
+            "Intake.offer": [
+                ("isinstance(message, dict)", "True", "TestJson::test_several"),
+                ("depth_of(message) > MAX_DEPTH", "False", "TestJson::test_nesting"),
+                ("permit(self.grant, message)", "None", "TestNdjson::test_the_grant_can_be_replaced_on_the_way"),
+                ("except PublicationError", "()", "TestJson::test_nesting"),
+            ],
+            "Intake._refuse": [
+                ("self.rejected_total < MAX_REJECTED", "True", "TestJson::test_refusals_beyond_the_cap_are_counted"),
+            ],
+            "Intake._give_way": [
+                ("(self.accepted + self.rejected_total) % TURN_MESSAGES == 0", "False", "test_others_get_their_turn"),
+            ],
+        },
+    ),
+]
