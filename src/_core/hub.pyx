@@ -22,7 +22,7 @@ from .pacer cimport Pacer
 from .posting cimport Group, Posting, posting_groups
 from .publication cimport MetricMask, Publication, publication_of
 from .throttle cimport is_throttled
-from .types cimport NoResult
+from .types cimport NoResult, vfast_guard
 from .wire cimport CHANNEL_COUNT, Channel, ErrorCode
 
 from .packet import PacketError as _PacketError
@@ -355,7 +355,7 @@ cdef class Hub(Fanout):
         """Let the timers fire that are due at `now` (monotonic seconds)."""
         cdef int64_t slot
         self.pacer.advance(now)
-        if self.turn.backlog > self.max_backlog:
+        if vfast_guard(b"queue.all-later", self.turn.backlog > self.max_backlog):
             self.relieve()
         slot = self.wheel.pop_due(now)
         while slot >= 0:

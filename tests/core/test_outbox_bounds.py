@@ -136,6 +136,17 @@ async def test_all_blocked_connections_together(more: int) -> None:
         assert await is_closed(jam, largest) is bool(more)
 
 
+async def test_what_has_grown_without_a_publication_is_seen_by_the_timers() -> None:
+    async with Jam(queue_mark=0) as jam:
+        client = await blocked(jam)
+        jam.hub.max_backlog = jam.hub.turn.backlog - 1
+        assert jam.hub.sacrificed == 0
+        jam.hub.advance(0)
+        assert jam.hub.sacrificed == 1
+        jam.hub.max_backlog = 1 << 40
+        assert await is_closed(jam, client)
+
+
 async def test_as_many_go_as_have_to_and_the_others_keep_everything() -> None:
     async with Jam(queue_mark=0) as jam:
         clients = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 FRAMES = "tests/core/test_frames.py::"
 CLOSING = "tests/core/test_connection_closing.py::"
 BACKLOG = "tests/core/test_outbox_backlog.py::"
+BOUNDS = "tests/core/test_outbox_bounds.py::"
 EDGES = "tests/integration/test_edge_cases.py::"
 LIMITS = "tests/integration/test_limits.py::"
 
@@ -42,5 +43,6 @@ TABLE = {
     "queue.shut": CLOSING + "test_the_close_stands_behind_the_data_of_its_turn",
     "queue.mark": EDGES + "test_row_32_values_are_conflated_for_one_who_does_not_read",
     "queue.limit": EDGES + "test_row_32_events_close_one_who_does_not_read",
-    "queue.all": EDGES + "test_row_32_the_largest_queue_goes_first",
+    "queue.all": BOUNDS + "test_all_blocked_connections_together",
+    "queue.all-later": BOUNDS + "test_what_has_grown_without_a_publication_is_seen_by_the_timers",
 }
