@@ -202,6 +202,16 @@ async def test_refresh_brings_new_keys_and_drops_old_ones(caplog: pytest.LogCapt
         assert not caplog.records  # what goes well is not news
 
 
+@pytest.mark.parametrize("body", [jwk_set(ONE), b"no set"])
+async def test_the_server_is_not_asked_again_before_its_time(body: bytes) -> None:
+    async with key_server() as server:
+        server.body = body
+        async with running(server) as key_set:
+            for _ in range(50):
+                await asyncio.sleep(0.001)
+            assert key_set.fetches == server.requests == 1
+
+
 async def test_unknown_keys_lead_to_one_request_a_cool_down() -> None:
     clock = Clock()
     async with key_server(ONE) as server, running(server, cool_down=30.0, clock=clock) as key_set:

@@ -177,7 +177,11 @@ ROWS = [
                 ("self._clock() < self._next_on_demand", "False", "test_unknown_keys_lead_to_one_request_a_cool_down"),
             ],
             "KeySet._refresh": [
-                ("self._ttl if self._healthy else self._cool_down", "0", "test_unreachable_server_and_its_return"),
+                (
+                    "self._ttl if self._healthy else self._cool_down",
+                    "0",
+                    "test_the_server_is_not_asked_again_before_its_time",
+                ),
             ],
             "KeySet._fetch": [
                 ("self._request is None", "True", "test_requests_are_shared"),

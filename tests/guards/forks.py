@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -135,6 +135,7 @@ def _become_job(output: int) -> None:
 
 
 def _run(job: Job) -> int:
+    os.environ["CI"] = "1"  # the same examples each time, and none is kept (tests/conftest.py)
     os.environ["TEST_TIMEOUT"] = str(job.patience / 2)
     if job.guard:
         os.environ["VFAST_GUARD_OFF"] = job.guard
@@ -165,7 +166,8 @@ def _wait(child: int, patience: float) -> int:
         ready, _, _ = select.select([watch], [], [], patience)
     finally:
         os.close(watch)
-    os.killpg(child, signal.SIGKILL)  # whatever it has left behind, too
+    with suppress(ProcessLookupError):  # it may have ended before it had a group
+        os.killpg(child, signal.SIGKILL)  # whatever it has left behind, too
     status = os.waitpid(child, 0)[1]
     code = os.waitstatus_to_exitcode(status)
     return code if ready and code >= 0 else TESTS_FAILED  # it hangs, or a signal has ended it
