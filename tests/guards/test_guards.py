@@ -32,14 +32,20 @@ ROWS = [row for table in TABLES for row in table.ROWS]
 MODULES = list(dict.fromkeys(row.module for row in ROWS))
 TESTS = sorted({*core.TABLE.values(), *(row.test for row in ROWS)})
 
+needs_hooks = pytest.mark.skipif(not TEST_HOOKS, reason="it takes minutes, or a build for tests: make guards")
+# What is judged by pure functions is quick enough for every run of the tests; the others wait for sockets.
+QUICK = {"handshake", "extensions", "proxy_protocol", "addresses", "origins", "claims", "producers.mapping"}
+
 CORE_JOBS = [pytest.param(Job((test,), guard=name), id=name) for name, test in core.TABLE.items()]
-JOBS = [pytest.param(Job((row.test,), row=row), id=str(row)) for row in ROWS]
+JOBS = [
+    pytest.param(Job((row.test,), row=row), id=str(row), marks=() if row.module in QUICK else needs_hooks)
+    for row in ROWS
+]
 # With all guards on, in the same kind of process, but with as much time as tests have.
 WITH_ALL = [
     pytest.param(Job(tuple(tests), patience=20 * PATIENCE), id=file)
     for file, tests in groupby(TESTS, key=lambda test: test.split("::")[0])
 ]
-needs_hooks = pytest.mark.skipif(not TEST_HOOKS, reason="a release has no way to switch guards off: make guards")
 
 
 @needs_hooks
@@ -55,7 +61,7 @@ def test_without_the_guard_its_test_fails(job: Job, outcomes: dict[Job, Future[O
     assert outcome.code == pytest.ExitCode.TESTS_FAILED, outcome.text
 
 
-@needs_hooks  # the tests are run anyway where this is not
+@needs_hooks
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("job", WITH_ALL)
 def test_with_all_guards_the_tests_pass(job: Job, outcomes: dict[Job, Future[Outcome]]) -> None:
