@@ -36,7 +36,8 @@ LAYERS = {
     "throttle": {"bitset", "latest", "publication", "types"},
     "posting": {"bitset", "types"},
     "postings": {"bitset", "devices", "pairs", "posting", "types"},
-    "index": {"devices", "latest", "names", "posting", "postings", "publication", "throttle", "types", "wire"},
+    "index": {"devices", "lanes", "latest", "names", "posting", "postings", "publication", "throttle", "types", "wire"},
+    "packet": {"buffer", "encode", "lanes", "latest", "publication", "types", "wire"},
     "queue": {"types"},
     "formats": {"encode", "wire"},
     "run": {"buffer", "encode", "formats", "queue", "types"},
@@ -64,8 +65,8 @@ LAYERS = {
     "catchup": {"hub", "index", "latest", "outbox", "publication", "subscriptions", "throttle", "types", "wire"},
     "replay": {"commands", "coverage", "encode", "history", "hub", "index", "publication", "subscriptions", "throttle"},
     "feed": {
-        "catchup", "client", "clock", "commands", "connection", "coverage", "latest", "publication", "queue", "replay",
-        "scope", "subscriptions", "types", "wire",
+        "catchup", "client", "clock", "commands", "connection", "coverage", "lanes", "latest", "publication", "queue",
+        "replay", "scope", "subscriptions", "types", "wire",
     },
     "explain": {
         "bitset", "commands", "connection", "coverage", "feed", "history", "index", "latest", "publication",
@@ -80,8 +81,8 @@ LAYERS = {
         "wire",
     },
     "checks": {
-        "catchup", "history", "hub", "index", "index_checks", "latest", "outbox", "queue", "session", "types", "wheel",
-        "wire",
+        "catchup", "history", "hub", "index", "index_checks", "lanes", "latest", "outbox", "publication", "queue",
+        "session", "types", "wheel", "wire",
     },
 }  # fmt: skip
 MODULES = sorted(path.stem for path in CORE.glob("*.pyx"))

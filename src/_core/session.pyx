@@ -62,8 +62,7 @@ cdef class Session(Feed):
     # From the connection.
 
     cdef NoResult on_closed(self) except NoResult.EXC:
-        self.batch = None
-        self.deferred = None
+        self.batch = self.deferred = None
         return Feed.on_closed(self)
 
     cdef NoResult on_message(self, const char *data, Py_ssize_t size, double now) except NoResult.EXC:

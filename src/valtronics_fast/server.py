@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
 from valtronics_fast._core.explain import explain
-from valtronics_fast._core.hub import Hub
 from valtronics_fast._core.wire import CloseCode
 from valtronics_fast.addresses import TrustedProxies
 from valtronics_fast.auth import Authenticator
@@ -22,6 +20,7 @@ from valtronics_fast.errors import BusyError
 from valtronics_fast.gate import ServerGate, policy_of
 from valtronics_fast.http_api import HttpApi
 from valtronics_fast.http_guard import HttpGuard
+from valtronics_fast.hub_setup import make_hub
 from valtronics_fast.inherited import HTTP, WEBSOCKET, inherit, public_host
 from valtronics_fast.listening import BACKLOG, open_port
 from valtronics_fast.logging import fields
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
+    from valtronics_fast._core.hub import Hub
     from valtronics_fast.config import Config, HttpConfig
     from valtronics_fast.producers.base import Producer
 
@@ -50,12 +50,6 @@ _SETTLE_TIMEOUT: Final = 1.0
 _UNBOUNDED: Final = 2**63
 
 _log = logging.getLogger(__name__)
-
-INPUT_A_TURN = 0.01
-"""Seconds that clients' messages are handled in one turn of the event loop; then others come first.
-
-It bounds what many clients together can make us work off in one turn, as RECEIVE_BUFFER (listening.py) does for one.
-"""
 
 
 class Server:
@@ -124,23 +118,10 @@ class Server:
         """
         if self._started:
             raise RuntimeError("a server can be started once; make another one")
-        loop = asyncio.get_running_loop()
         config = self.config
         passed_on = inherit(config)
         self._started = True
-        self._hub = Hub(
-            loop.call_soon,
-            time.monotonic(),
-            delay=partial(loop.call_later, config.server.flush_interval) if config.server.flush_interval else None,
-            max_payload=config.limits.publication_size,
-            max_backlog=config.limits.all_queues,
-            max_latest=config.history.latest_size,
-            history=config.history.messages,
-            history_size=config.history.size,
-            history_age=config.history.age,
-            shared=self._backplane.shared,
-            budget=INPUT_A_TURN,
-        )
+        self._hub = make_hub(config, shared=self._backplane.shared)
         self._clients = Clients(
             config,
             self._hub,
