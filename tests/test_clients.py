@@ -10,10 +10,10 @@ import asyncio
 import json
 import logging
 import time
+from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from aiohttp import web
 
 from harness import TIMEOUT, Client, Site, configuration, running, telemetry, text, until
@@ -21,10 +21,12 @@ from tokens import OTHER_RSA_KEY, RSA_KEY, KeyServer, claims, jwk, jwk_set, key_
 from valtronics_fast._core.connection import Limits
 from valtronics_fast._core.wire import CloseCode
 from valtronics_fast.clients import MAX_REPORT, limits_of
-from valtronics_fast.logging import JsonFormatter, RateLimitFilter
+from valtronics_fast.logging import ROUTINE_LINES, JsonFormatter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import pytest
 
 PING = {"type": "ping"}
 
@@ -212,27 +214,13 @@ def test_every_bound_of_a_connection_comes_from_its_setting() -> None:
             assert getattr(limits, renamed.get(name, name)) == value, name
 
 
-@pytest.fixture
-def complaints(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """Return the log, with nothing used up of what may be complained about."""
-    name = "valtronics_fast.clients.complaints"
-    caplog.set_level(logging.INFO, name)
-    for limit in logging.getLogger(name).filters:
-        assert isinstance(limit, RateLimitFilter)
-        limit.flush()
-    caplog.clear()
-    return caplog
-
-
-async def test_what_clients_report_is_logged_in_part_and_not_without_end(
-    complaints: pytest.LogCaptureFixture,
-) -> None:
+async def test_what_clients_report_is_logged_in_part_and_not_without_end(caplog: pytest.LogCaptureFixture) -> None:
     async with running() as site, site.client() as client:
         for number in range(30):
             report = {"type": "error_report", "error": f"no {number}\n", "data": "x" * 900}
             await client.send(**report)
         await client.nothing_more()
-    lines = [JsonFormatter().format(record) for record in complaints.records if "reports" in record.message]
+    lines = [JsonFormatter().format(record) for record in caplog.records if "reports" in record.message]
     assert len(lines) == 10
     line = json.loads(lines[0])
     assert (line["level"], line["user"]) == ("warning", "alice")
@@ -240,24 +228,44 @@ async def test_what_clients_report_is_logged_in_part_and_not_without_end(
     assert len(line["report"]) <= MAX_REPORT
 
 
-async def test_no_token_that_a_client_reports_is_logged(complaints: pytest.LogCaptureFixture) -> None:
+async def test_no_token_that_a_client_reports_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     sent = token(claims())
     async with running() as site, site.client() as client:
         await client.send(type="error_report", error="bad_message", message={"type": "auth", "token": sent})
         await client.nothing_more()
-    (record,) = [record for record in complaints.records if "reports" in record.message]
+    (record,) = [record for record in caplog.records if "reports" in record.message]
     line = JsonFormatter().format(record)
     assert r'\"token\":\"***\"' in line
     assert not any(part in line for part in sent.split("."))
 
 
-async def test_a_fault_is_logged_with_its_traceback_and_told_without(
-    complaints: pytest.LogCaptureFixture,
-) -> None:
+async def test_a_fault_is_logged_with_its_traceback_and_told_without(caplog: pytest.LogCaptureFixture) -> None:
     async with running() as site, site.client(publish=True) as client:
         await site.server._backplane.stop()
         error = await client.fails("internal", type="publish", message=telemetry())
         assert error["message"] == "the server failed to do this"
-    line = json.loads(JsonFormatter().format(complaints.records[0]))
+    line = json.loads(JsonFormatter().format(caplog.records[0]))
     assert (line["level"], line["user"]) == ("error", "alice")
     assert "RuntimeError: the server is not running" in line["traceback"]
+
+
+async def test_who_comes_and_goes_is_logged_up_to_a_limit_for_each_reason(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "valtronics_fast.clients")
+    crowd = ROUTINE_LINES + 20
+    async with running(limits={"connection_rate": 0}, auth={"attempts": 1}) as site:
+        for _ in range(crowd):
+            async with site.connect():
+                pass
+        async with site.connect() as client:
+            await client.send(type="auth", token="x")
+            await client.receive()
+            await client.connection.wait_closed()
+        await until(lambda: site.server.stats()["active_connections"] == 0)
+    lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    lines = [line for line in lines if line["logger"] == "valtronics_fast.clients"]
+    told = Counter((line["message"], line.get("reason")) for line in lines)
+    assert told["connected", None] == told["disconnected", "normal"] == ROUTINE_LINES
+    assert told["disconnected", "invalid_token"] == 1
+    suppressed = {line["like"]: line["suppressed"] for line in lines if line["message"] == "lines suppressed"}
+    assert suppressed["connected"] == crowd + 1 - ROUTINE_LINES
+    assert suppressed["disconnected: normal"] == crowd - ROUTINE_LINES

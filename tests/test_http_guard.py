@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from http_served import KEY, WITH_KEY, Serve, Served, bearer, serving, verify
-from quiet import renew_limit
 from valtronics_fast.addresses import TrustedProxies
 from valtronics_fast.config import HttpConfig, SecurityConfig
 from valtronics_fast.http_guard import HttpGuard
@@ -97,7 +96,6 @@ async def test_the_trusted_proxy_itself_is_never_banned(served: Served) -> None:
 
 
 async def test_one_line_a_connection(served: Served, caplog: pytest.LogCaptureFixture) -> None:
-    renew_limit("valtronics_fast.http_guard", caplog)
     answer = await served.raw(b"GET /api/v1/stats HTTP/1.1\r\nHost: a\r\n\r\n" * 50)
     assert answer.count(b"HTTP/1.1 401 ") == 1
     (record,) = caplog.records
@@ -105,7 +103,6 @@ async def test_one_line_a_connection(served: Served, caplog: pytest.LogCaptureFi
 
 
 async def test_not_without_end(served: Served, caplog: pytest.LogCaptureFixture) -> None:
-    renew_limit("valtronics_fast.http_guard", caplog)
     for _ in range(50):
         await served.ask("GET", STATS)
     assert 0 < len(caplog.records) <= 11

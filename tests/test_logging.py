@@ -23,6 +23,7 @@ from valtronics_fast.logging import (
     fields,
     limited,
     setup,
+    tell_suppressed,
 )
 
 if TYPE_CHECKING:
@@ -327,16 +328,45 @@ def test_any_later_line_tells_what_was_suppressed(make_limited: MakeLimited) -> 
     assert limit.take() == ["ERROR a", "ERROR lines suppressed 1 a", "INFO b"]
 
 
-def test_flush_tells_what_was_suppressed_so_far(make_limited: MakeLimited) -> None:
+def test_what_was_suppressed_so_far_can_be_told_at_once(make_limited: MakeLimited) -> None:
     limit = make_limited(lines=1)
     for _ in range(3):
         limit.logger.info("a")
         limit.logger.info("b")
     limit.take()
-    limit.filter.flush()
+    limit.filter.tell(at_once=True)
     assert limit.take() == ["INFO lines suppressed 2 a", "INFO lines suppressed 2 b"]
-    limit.filter.flush()
+    limit.filter.tell(at_once=True)
     assert limit.take() == []
+
+
+def test_without_a_later_line_the_periods_that_have_ended_are_told(make_limited: MakeLimited) -> None:
+    limit = make_limited(lines=1, period=10.0)
+    for _ in range(3):
+        limit.logger.info("a")
+    limit.clock.now += 5.0
+    for _ in range(2):
+        limit.logger.info("b")
+    limit.take()
+    limit.clock.now += 5.0
+    limit.filter.tell()
+    assert limit.take() == ["INFO lines suppressed 2 a"]
+    limit.filter.tell()
+    assert limit.take() == []
+    limit.clock.now += 5.0
+    limit.filter.tell()
+    assert limit.take() == ["INFO lines suppressed 1 b"]
+
+
+def test_every_limited_logger_tells(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for name in ("limited.first", "limited.second"):
+        for _ in range(3):
+            limited(name, lines=1).info("a")
+    caplog.clear()
+    tell_suppressed(at_once=True)
+    told = [(one.name, one.message) for one in caplog.records if one.name.startswith("limited.")]
+    assert told == [("limited.first", "lines suppressed"), ("limited.second", "lines suppressed")]
 
 
 def test_new_keys_never_buy_more_lines(make_limited: MakeLimited) -> None:
@@ -367,7 +397,7 @@ def test_two_loggers_may_share_a_limit(make_limited: MakeLimited) -> None:
         one.logger.info("a")
         other.logger.info("a")
     assert (one.take(), other.take()) == (["INFO a"], ["INFO a"])
-    one.filter.flush()
+    one.filter.tell(at_once=True)
     other.logger.removeFilter(one.filter)
     assert one.take() == ["INFO lines suppressed 2 a"]
 
@@ -384,7 +414,7 @@ def test_threads_may_share_a_limit(make_limited: MakeLimited) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    limit.filter.flush()
+    limit.filter.tell(at_once=True)
     assert limit.take() == ["INFO a"] * 10 + ["INFO lines suppressed 1990 a"]
 
 
@@ -396,7 +426,7 @@ def test_the_told_line_goes_through_the_formatters(make_limited: MakeLimited) ->
     limit.logger.addHandler(handler)
     for _ in range(2):
         limit.logger.info("a\nb")
-    limit.filter.flush()
+    limit.filter.tell(at_once=True)
     limit.logger.removeHandler(handler)
     assert stream.getvalue().splitlines()[1].endswith(': lines suppressed suppressed=1 like="a\\nb"')
 

@@ -16,6 +16,7 @@ from services import free_port
 from tokens import RSA_KEY, jwk, key_server
 from valtronics_fast import Server
 from valtronics_fast._core.wire import CloseCode
+from valtronics_fast.logging import limited
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -307,3 +308,14 @@ async def test_data_is_gathered_for_the_flush_interval() -> None:
         received = [(await client.receive())["telemetry"]["temperature"]["value"] for _ in range(5)]
         assert received == [0, 1, 2, 3, 4]
         assert turn.writes - before == 1
+
+
+async def test_lines_that_were_left_out_are_told_without_a_later_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("valtronics_fast.server.PERIOD", 0.05)
+    logger = limited("limited.while-it-runs", lines=1, period=0.1)
+    async with running():
+        for _ in range(3):
+            logger.warning("a")
+        await until(lambda: "lines suppressed" in [one.message for one in caplog.records if one.name == logger.name])

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quiet import renew_limit
 from tokens import Clock
 from valtronics_fast.config_security import SecurityConfig
 from valtronics_fast.suspects import WORST, Suspects, Suspicion
@@ -202,7 +201,6 @@ def test_bans_of_many_addresses_do_not_fill_the_log(caplog: pytest.LogCaptureFix
 
 
 def test_a_ban_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    renew_limit("valtronics_fast.suspects", caplog)
     suspects = make()
     fail(suspects, "2001:db8::1", 50)
     (record,) = caplog.records

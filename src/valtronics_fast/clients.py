@@ -6,7 +6,6 @@ Everything here is done once a connection, or once for a command; accepted data 
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from valtronics_fast._core.scope import Grant
 from valtronics_fast._core.session import Session
 from valtronics_fast._core.wire import CHANNEL_NAMES, CLOSE_REASONS, CloseCode
 from valtronics_fast.errors import AuthError
-from valtronics_fast.logging import fields, limited
+from valtronics_fast.logging import ROUTINE_LINES, fields, limited
 from valtronics_fast.suspects import HONEST_FAILURES, Suspicion
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ _SUSPICIONS = {
 # Reports may quote the message at fault, and that may be an `auth`.
 _TOKEN = re.compile(r"[\w-]{8,}\.[\w-]{4,}\.[\w-]{4,}")
 
-_log = logging.getLogger(__name__)
+_log = limited(__name__, lines=ROUTINE_LINES)
 _complaints = limited("valtronics_fast.clients.complaints")
 
 
@@ -210,9 +209,11 @@ class Clients:
         self._statistics.closed(session)
         if session.close_code in _SUSPICIONS and not session.closed_by_peer:
             self._suspects.note(_SUSPICIONS[CloseCode(session.close_code)], session.address)
+        reason = CLOSE_REASONS.get(session.close_code, "by_client")
         _log.info(
             "disconnected",
             extra=fields(
+                limit_key=f"disconnected: {reason}",
                 connection=session.number,
                 address=session.address,
                 user=session.user,
@@ -222,7 +223,7 @@ class Clients:
                 bytes_in=session.bytes_in,
                 bytes_out=session.bytes_out,
                 code=session.close_code,
-                reason=CLOSE_REASONS.get(session.close_code, "by_client"),
+                reason=reason,
             ),
         )
 

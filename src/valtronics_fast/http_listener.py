@@ -8,7 +8,6 @@ Here every answer is built by `json_answer`, and nothing that a client sent is e
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 import orjson
@@ -16,6 +15,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from valtronics_fast._core.wire import ERROR_NAMES, ErrorCode
+from valtronics_fast.logging import limited
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -47,7 +47,7 @@ _SERVER_FULL = (
     b'{"error":"server_full","message":"too many open connections"}\n'
 )
 
-logger = logging.getLogger(__name__)
+logger = limited(__name__)
 
 
 def json_answer(status: int, payload: object, headers: Mapping[str, str] = HEADERS) -> web.Response:

@@ -12,6 +12,7 @@ follows in indented lines.
 from __future__ import annotations
 
 import logging
+import math
 import re
 import sys
 import threading
@@ -26,13 +27,34 @@ from valtronics_fast.timestamps import iso_from_seconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-__all__ = ["JsonFormatter", "RateLimitFilter", "TextFormatter", "escape", "fields", "limited", "setup"]
+__all__ = [
+    "LINES",
+    "PERIOD",
+    "ROUTINE_LINES",
+    "JsonFormatter",
+    "RateLimitFilter",
+    "TextFormatter",
+    "escape",
+    "fields",
+    "limited",
+    "setup",
+    "tell_suppressed",
+]
 
 MAX_TEXT: Final = 2048
 """Characters of a message, a value, or a line of a traceback; the line says how many more there were."""
 
 MAX_TRACE_LINES: Final = 200
 """Last lines of a traceback that are written."""
+
+LINES: Final = 10
+"""Lines of one kind in a PERIOD that tell of something wrong."""
+
+ROUTINE_LINES: Final = 100
+"""Lines of one kind in a PERIOD that tell who came and who went: the log is whole up to ten a second."""
+
+PERIOD: Final = 10.0
+"""Seconds."""
 
 PACKAGE: Final = "valtronics_fast"
 
@@ -148,7 +170,7 @@ class RateLimitFilter(logging.Filter):
     """Lets so many lines of one key pass in a period, then says once how many it suppressed.
 
     A key is a line's logger, level, and its `limit_key` or else its message before the arguments are put in.
-    It is told when the next line of any key comes after the period, and by `flush`. The windows lie in a dict
+    It is told when the next line of any key comes after the period, and by `tell_suppressed`. The windows lie in a dict
     in the order of their starts, so that those that have ended are always its first ones. When the table is
     full, all further keys share one window: new keys never buy more lines.
 
@@ -162,8 +184,8 @@ class RateLimitFilter(logging.Filter):
     def __init__(
         self,
         *,
-        lines: int = 10,
-        period: float = 10.0,
+        lines: int = LINES,
+        period: float = PERIOD,
         keys: int = 1000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -192,11 +214,10 @@ class RateLimitFilter(logging.Filter):
         _tell_suppressed(ended)
         return passes
 
-    def flush(self) -> None:
-        """Say how many lines were suppressed so far, and begin anew."""
+    def tell(self, *, at_once: bool = False) -> None:
+        """Say how many lines were suppressed in the periods that have ended; at once: in all, and begin anew."""
         with self._lock:
-            ended = list(self._windows.values())
-            self._windows.clear()
+            ended = self._end_windows(math.inf if at_once else self._clock() - self._period)
         _tell_suppressed(ended)
 
     def _end_windows(self, latest_start: float) -> list[_Window]:
@@ -222,12 +243,28 @@ def _tell_suppressed(windows: list[_Window]) -> None:
             logger.callHandlers(record)
 
 
-def limited(name: str, *, lines: int = 10, period: float = 10.0) -> logging.Logger:
+_filters: list[RateLimitFilter] = []
+
+
+def limited(name: str, *, lines: int = LINES, period: float = PERIOD) -> logging.Logger:
     """Return the logger of a name, with a RateLimitFilter; what it had before is kept on a second call."""
     logger = logging.getLogger(name)
     if not any(isinstance(found, RateLimitFilter) for found in logger.filters):
-        logger.addFilter(RateLimitFilter(lines=lines, period=period))
+        _filters.append(RateLimitFilter(lines=lines, period=period))
+        logger.addFilter(_filters[-1])
     return logger
+
+
+def tell_suppressed(*, at_once: bool = False) -> None:
+    """Have every `limited` logger say how many lines it suppressed in the periods that have ended.
+
+    To be called now and then, since nothing else may be logged for hours after a flood.
+
+    Args:
+        at_once: of the periods that have not ended, too.
+    """
+    for each in _filters:
+        each.tell(at_once=at_once)
 
 
 def setup(level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:  # noqa: A002

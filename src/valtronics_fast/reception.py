@@ -10,6 +10,7 @@ from valtronics_fast._core.wire import ErrorCode
 from valtronics_fast.entrance import Entrance
 from valtronics_fast.errors import AuthError
 from valtronics_fast.front import MAX_RECEIVED, Front
+from valtronics_fast.logging import fields, limited
 from valtronics_fast.quiet_logger import QuietLogger
 from valtronics_fast.refusals import Reason, Refusal
 from valtronics_fast.suspects import Suspicion
@@ -46,7 +47,10 @@ _SUSPICIONS: Final[Mapping[Reason, Suspicion]] = {
     ),
 }
 
-_logger = logging.getLogger(__name__)
+MAX_PATH: Final = 64
+"""Characters of a path that are logged."""
+
+_log = limited(__name__)
 
 
 class Reception:
@@ -98,8 +102,7 @@ class Reception:
         self.upgraded = 0
         self.ended = dict.fromkeys(Reason, 0)
         self.scratch = memoryview(bytearray(MAX_RECEIVED))
-        self.websocket_log = QuietLogger(logging.getLogger("picows"))
-        self._log = QuietLogger(_logger)
+        self.websocket_log = QuietLogger(limited("picows"))
         self._loop = asyncio.get_running_loop()
         self._half_open: dict[Front | Entrance, None] = {}  # ordered: the oldest comes first
         self._timer: asyncio.TimerHandle | None = None
@@ -155,13 +158,16 @@ class Reception:
         self._half_open.pop(stranger, None)
 
     def count(self, reason: Reason, address: str, path: str) -> None:
-        """Count the end of a handshake and log it: of the request only the path, escaped and cut."""
+        """Count the end of a handshake and log it: of the request only the path, cut."""
         self.ended[reason] += 1
         if reason in _SUSPICIONS:
             self.suspects.note(_SUSPICIONS[reason], address)
         # That somebody is banned was told once.
         level = logging.INFO if reason.status and reason is not Reason.BANNED else logging.DEBUG
-        self._log.log(level, "handshake ended: %s, client %s, path %.64r", reason.label, address, path)
+        if _log.isEnabledFor(level):
+            kind = f"handshake ended: {reason.label}"
+            values = fields(reason=reason.label, address=address, path=path[:MAX_PATH], limit_key=kind)
+            _log.log(level, "handshake ended", extra=values)
 
     def explain(self, error: BaseException) -> Refusal:
         """Return the refusal that an exception stands for; one that stands for none is logged."""
@@ -170,7 +176,7 @@ class Reception:
         if isinstance(error, AuthError):
             expired = error.code == ErrorCode.TOKEN_EXPIRED
             return Refusal(Reason.TOKEN_EXPIRED if expired else Reason.INVALID_TOKEN)
-        self._log.log(logging.ERROR, "a handshake could not be decided", exc_info=error)
+        _log.error("a handshake could not be decided", exc_info=error)
         return Refusal(Reason.INTERNAL)
 
     def _sweep(self) -> None:

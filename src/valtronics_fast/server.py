@@ -23,7 +23,7 @@ from valtronics_fast.http_guard import HttpGuard
 from valtronics_fast.hub_setup import make_hub
 from valtronics_fast.inherited import HTTP, WEBSOCKET, inherit, public_host
 from valtronics_fast.listening import BACKLOG, open_port
-from valtronics_fast.logging import fields
+from valtronics_fast.logging import fields, tell_suppressed
 from valtronics_fast.reception import Reception
 from valtronics_fast.reloading import prepare_reload
 from valtronics_fast.sources import make_producers
@@ -244,6 +244,7 @@ class Server:
             await self._http.stop()
         await self._backplane.stop()
         await self._authenticator.stop()
+        tell_suppressed(at_once=True)
         _log.info("stopped")
 
     async def _end_input(self) -> None:

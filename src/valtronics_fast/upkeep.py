@@ -1,10 +1,12 @@
-"""What a running server looks after every second: its memory and its descriptors."""
+"""What a running server looks after: its memory, its descriptors, and that its log says what it leaves out."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from valtronics_fast.descriptors import DescriptorWatch
+from valtronics_fast.logging import PERIOD, tell_suppressed
 from valtronics_fast.memory import CONNECTION, SUBSCRIPTION, Trimmer
 from valtronics_fast.memory_limit import MemoryLimit
 
@@ -30,16 +32,21 @@ class Upkeep:
         self._limit = MemoryLimit(memory, refuse=refuse, shed=hub.shed)
         self._descriptors = DescriptorWatch()
         self._trimmer = Trimmer(self._estimate)
+        self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin; within the running event loop."""
         for each in (self._trimmer, self._limit, self._descriptors):
             each.start()
+        self._tell_suppressed()
 
     def stop(self) -> None:
         """End. Idempotent."""
         for each in (self._trimmer, self._limit, self._descriptors):
             each.stop()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def reload(self, memory: int) -> None:
         """Take a new `limits.memory`."""
@@ -52,6 +59,11 @@ class Upkeep:
             "short_of_memory": self._limit.exceeded,
             "closed_for_memory": self._limit.closed,
         }
+
+    def _tell_suppressed(self) -> None:
+        """Log how many lines were left out, and come again."""
+        tell_suppressed()
+        self._timer = asyncio.get_running_loop().call_later(PERIOD, self._tell_suppressed)
 
     def _estimate(self) -> int:
         return len(self._hub.connections()) * CONNECTION + self._hub.index.entries * SUBSCRIPTION

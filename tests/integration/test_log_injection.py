@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from front_server import PATIENCE, Answer, frame, request
 from harness import SECRET, configuration
 from tokens import token as signed
-from valtronics_fast import Server, quiet_logger
+from valtronics_fast import Server
 from valtronics_fast.logging import JsonFormatter, RateLimitFilter, TextFormatter
 
 if TYPE_CHECKING:
@@ -118,7 +118,6 @@ class Site:
 def site() -> Iterator[Site]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RateLimitFilter, "filter", lambda *_: True)
-        patch.setattr(quiet_logger, "LINES_PER_SECOND", 10**9)
         off = {"connection_rate": 0, "messages_per_second": 0}
         trusted = {"trusted_proxies": ["127.0.0.1"], "origins": ["https://app.example.org"]}
         with Site(limits=off, security=trusted, http={"api_key": "key-of-the-operator"}, auth={"attempts": 0}) as site:
