@@ -32,7 +32,7 @@ CONTRACT = {
         "connections": 1000, "connections_per_user": 100, "connection_rate": Rate(10, 60.0),
         "messages_per_second": 100, "message_size": 1024, "auth_size": 8192, "frame_size": 65536,
         "fragments": 64, "batch_items": 50, "subscriptions": 1000, "device_ids": 10_000,
-        "min_interval": 0.0, "publication_size": 65_536, "json_depth": 16,
+        "min_interval": 0.0, "replayed_messages": 4000, "publication_size": 65_536, "json_depth": 16,
         "queue_mark": 512 << 10, "queue_size": 2 << 20, "queue_time": 30.0, "queue_limit": 4 << 20,
         "all_queues": 256 << 20, "addresses": 100_000,
     },

@@ -65,8 +65,8 @@ LAYERS = {
     "catchup": {"hub", "index", "latest", "outbox", "publication", "subscriptions", "throttle", "types", "wire"},
     "replay": {"commands", "coverage", "encode", "history", "hub", "index", "publication", "subscriptions", "throttle"},
     "feed": {
-        "catchup", "client", "clock", "commands", "connection", "coverage", "lanes", "latest", "publication", "queue",
-        "replay", "scope", "subscriptions", "types", "wire",
+        "bucket", "catchup", "client", "clock", "commands", "connection", "coverage", "lanes", "latest", "publication",
+        "queue", "replay", "scope", "subscriptions", "types", "wire",
     },
     "explain": {
         "bitset", "commands", "connection", "coverage", "feed", "history", "index", "latest", "publication",

@@ -13,8 +13,9 @@ cdef inline void bucket_fill(TokenBucket *bucket, double burst, double now) noex
     bucket.updated = now
 
 
-cdef inline bint bucket_take(TokenBucket *bucket, double rate, double burst, double now) noexcept nogil:
-    """Take one token, if there is one. A rate of 0 (tokens a second) limits nothing."""
+cdef inline bint bucket_take_many(TokenBucket *bucket, double count, double rate, double burst,
+                                  double now) noexcept nogil:
+    """Take so many tokens, if they are there; count <= burst. A rate of 0 (tokens a second) limits nothing."""
     if rate <= 0:
         return True
     if now > bucket.updated:
@@ -22,10 +23,21 @@ cdef inline bint bucket_take(TokenBucket *bucket, double rate, double burst, dou
         bucket.updated = now
         vfast_invariant(bucket.tokens <= burst)
     vfast_invariant(bucket.tokens >= 0)
-    if bucket.tokens < 1:
+    if bucket.tokens < count:
         return False
-    bucket.tokens -= 1
+    bucket.tokens -= count
     return True
+
+
+cdef inline bint bucket_take(TokenBucket *bucket, double rate, double burst, double now) noexcept nogil:
+    """Take one token, if there is one."""
+    return bucket_take_many(bucket, 1, rate, burst, now)
+
+
+cdef inline void bucket_give_back(TokenBucket *bucket, double count) noexcept nogil:
+    """Give back of what was just taken what was not needed."""
+    vfast_invariant(count >= 0)
+    bucket.tokens += count
 
 
 cdef inline double bucket_wait(const TokenBucket *bucket, double rate) noexcept nogil:

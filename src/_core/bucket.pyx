@@ -21,9 +21,13 @@ cdef class Bucket:
         self._burst = burst
         bucket_fill(&self._bucket, burst, now)
 
-    def take(self, double now):
-        """Take one token; say whether there was one."""
-        return bucket_take(&self._bucket, self._rate, self._burst, now)
+    def take(self, double now, double count=1):
+        """Take tokens; say whether so many were there."""
+        return bucket_take_many(&self._bucket, count, self._rate, self._burst, now)
+
+    def give_back(self, double count):
+        """Give back some of those that were just taken."""
+        bucket_give_back(&self._bucket, count)
 
     def wait(self):
         """Return the seconds until the next token."""

@@ -38,6 +38,7 @@ cdef class Limits:
         public Py_ssize_t subscriptions
         public Py_ssize_t device_ids
         public double min_interval
+        public double replayed_messages     # a second, and REPLAY_BURST times as many at once
         public uint32_t json_depth
         public uint64_t queue_mark      # bytes that wait beyond which values are conflated
         public uint64_t queue_size      # beyond which the connection is closed after `queue_time`

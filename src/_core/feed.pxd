@@ -5,6 +5,7 @@ does not or because it has just come, is the CatchUp's and the history's busines
 """
 from libc.stdint cimport uint64_t
 
+from .bucket cimport TokenBucket
 from .catchup cimport CatchUp
 from .client cimport Client
 from .commands cimport Selection
@@ -19,6 +20,7 @@ cdef class Feed(Client):
         CatchUp catch_up                # None: it has never been behind
         uint64_t conflated_told
         double notified_at
+        TokenBucket replays             # messages of the history that may be replayed
 
     cdef CatchUp catching_up(self)
     cdef NoResult before_change(self, int channel) except NoResult.EXC

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
+from .bucket cimport bucket_fill, bucket_give_back, bucket_take_many
 from .catchup cimport CatchUp
 from .client cimport WISH_NOTICES, Client
 from .clock cimport monotonic_seconds
@@ -11,10 +12,10 @@ from .coverage cimport Subscription
 from .latest cimport Values
 from .publication cimport MetricMask
 from .queue cimport MAX_BYTES
-from .replay cimport replayed
+from .replay cimport cost_of_replay, replayed
 from .scope cimport Grant
 from .subscriptions cimport SubscriptionTable
-from .types cimport NoResult
+from .types cimport NoResult, vfast_guard
 from .wire cimport CHANNEL_COUNT
 
 from .lanes import lanes_in as _lanes_in
@@ -22,6 +23,7 @@ from .wire import CHANNEL_NAMES as _CHANNEL_NAMES
 
 cdef enum:
     NOTICE_EVERY = 1                # seconds between two notices of conflation, while it goes on
+    REPLAY_BURST = 10               # seconds' worth of `limits.replayed_messages` that may be replayed at once
 
 cdef dict NAME_OF_CHANNEL = _CHANNEL_NAMES
 
@@ -37,6 +39,7 @@ cdef class Feed(Client):
         self.table.fanout = self.hub
         self.table.slot = self.slot
         self.table.floor = self.limits.min_interval
+        bucket_fill(&self.replays, REPLAY_BURST * self.limits.replayed_messages, now)
         return Client.on_open(self, now)
 
     cdef NoResult on_closed(self) except NoResult.EXC:
@@ -133,12 +136,22 @@ cdef class Feed(Client):
     cdef list missed(self, Subscription subscription, Selection selection, double now):
         """Return the frames of what a client has missed; None: it has not asked, or it can't be told.
 
-        They take no more than half of the room in the queue: the answer comes before them, and more behind them.
+        They take no more than half of the room in the queue: the answer comes before them, and more behind them. Nor
+        more than the client's share of the server's time: a command of 100 bytes could ask for megabytes.
         """
         cdef uint64_t room = (self.queue.limit - min(self.queue.bytes, self.queue.limit)) // 2
+        cdef double rate = self.limits.replayed_messages, burst = REPLAY_BURST * rate, most, cost = 0
+        cdef list frames
         if selection.epoch is None or self.queue.withheld & (1 << subscription.channel):
             return None
-        return replayed(self.hub, self.table, subscription, selection, <Py_ssize_t>min(room, <uint64_t>MAX_BYTES), now)
+        most = min(cost_of_replay(self.hub, subscription.channel, selection), burst)
+        if vfast_guard(b"feed.replays", not bucket_take_many(&self.replays, most, rate, burst, now)):
+            return None
+        frames = replayed(self.hub, self.table, subscription, selection, <Py_ssize_t>min(room, <uint64_t>MAX_BYTES),
+                          now, &cost)
+        if rate > 0:
+            bucket_give_back(&self.replays, max(0, most - cost))
+        return frames
 
     cdef bint must_follow(self, int channel, Selection selection, frozenset denied) except -1:
         """Say whether a subscription has to wait for the log, and have the host see to it.

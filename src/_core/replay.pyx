@@ -15,8 +15,18 @@ from .subscriptions cimport SubscriptionTable
 from .throttle cimport is_throttled
 
 
+cdef enum:
+    GLANCES = 10                    # messages that are looked at and not replayed: as costly as one that is
+
+
+cdef double cost_of_replay(Hub hub, int channel, Selection selection) noexcept:
+    cdef History history = hub.history_of(channel)
+    cdef double missed = history.count - history.position_behind(selection.offset)
+    return missed + missed / GLANCES
+
+
 cdef list replayed(Hub hub, SubscriptionTable table, Subscription subscription, Selection selection,
-                   Py_ssize_t room, double now):
+                   Py_ssize_t room, double now, double *cost):
     cdef History history = hub.history_of(subscription.channel)
     cdef Publication publication
     cdef Probe probe
@@ -32,6 +42,7 @@ cdef list replayed(Hub hub, SubscriptionTable table, Subscription subscription, 
             not history.reaches(selection.offset, partitions, now)):
         return None
     for i in range(history.position_behind(selection.offset), history.count):
+        cost[0] += 1.0 / GLANCES
         publication = <Publication>history.at(i).publication
         if not table.covers(subscription, publication.device):
             continue
@@ -39,6 +50,7 @@ cdef list replayed(Hub hub, SubscriptionTable table, Subscription subscription, 
         memset(&mask, 0, sizeof(MetricMask))
         if hub.index.term_matches(subscription.term, &probe, &mask):
             frame = frame_of_publication(publication, &mask, history.at(i).offset)
+            cost[0] += 1
             room -= PyBytes_GET_SIZE(frame)
             if room < 0:
                 return None

@@ -63,6 +63,7 @@ def limits_of(config: Config) -> dict[str, float]:
         "subscriptions": limits.subscriptions,
         "device_ids": limits.device_ids,
         "min_interval": limits.min_interval,
+        "replayed_messages": limits.replayed_messages,
         "json_depth": limits.json_depth,
         "queue_mark": limits.queue_mark,
         "queue_size": limits.queue_size,

@@ -50,6 +50,14 @@ class LimitsConfig(Section, frozen=True, kw_only=True):
             zero="real time",
         ),
     ] = 0.0
+    replayed_messages: Annotated[
+        Count,
+        setting(
+            "Messages a second that are replayed for one connection (`since`), and ten times as many at once; ten that "
+            "do not match count as one. Beyond it, a snapshot is sent.",
+            zero="no limit",
+        ),
+    ] = 4000
     publication_size: Annotated[
         Size, setting("Largest data message that is published, as JSON.", zero="no limit")
     ] = 65_536

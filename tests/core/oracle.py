@@ -96,15 +96,15 @@ class BucketModel:
         self.rate, self.burst, self.seen = rate, burst, now
         self.tokens = burst
 
-    def take(self, now: Fraction) -> bool:
+    def take(self, now: Fraction, count: Fraction = Fraction(1)) -> bool:
         if self.rate == 0:
             return True
         passed = max(now - self.seen, Fraction(0))      # a clock that goes backwards gives nothing
         self.seen += passed
         self.tokens = min(self.tokens + passed * self.rate, self.burst)
-        if self.tokens < 1:
+        if self.tokens < count:
             return False
-        self.tokens -= 1
+        self.tokens -= count
         return True
 
     def wait(self) -> Fraction:

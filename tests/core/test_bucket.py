@@ -32,6 +32,23 @@ def test_it_gives_what_exact_arithmetic_gives(
         assert bucket.wait() == float(model.wait())
 
 
+@given(RATES.filter(bool), BURSTS, STARTS, STEPS, st.integers(0, 4000), st.integers(0, 8))
+def test_many_are_taken_at_once_or_none_and_what_was_not_needed_comes_back(
+    rate: Fraction, burst: Fraction, now: Fraction, steps: list[Fraction], eighths: int, needed: int
+) -> None:
+    bucket, model = bucket_of(rate, burst, now), BucketModel(rate, burst, now)
+    count = min(Fraction(eighths, 8), burst)
+    for step in steps:
+        now += step
+        taken = model.take(now, count)
+        assert bucket.take(float(now), float(count)) is taken
+        if taken:
+            rest = count * (8 - needed) / 8
+            bucket.give_back(float(rest))
+            model.tokens += rest
+        assert bucket.wait() == float(model.wait())
+
+
 @given(RATES.filter(bool), BURSTS, STARTS, STEPS)
 def test_never_more_than_the_burst_and_the_rate(
     rate: Fraction, burst: Fraction, start: Fraction, steps: list[Fraction]

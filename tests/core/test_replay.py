@@ -224,3 +224,25 @@ async def test_nothing_asked_for(nothing: dict[str, object]) -> None:
         answer, *messages = [await client.ask(type="subscribe", id=1, channel="telemetry", **nothing)]
         assert answer.keys() == {"type", "id", "success", "channel", "filters", "frequency"}
         assert await client.settled() == messages == []
+
+
+async def test_more_than_a_share_of_the_servers_time_is_a_snapshot() -> None:
+    # A replay of ten messages costs 11; there are 12, and 1.2 more a second.
+    async with Stage(history=100, replayed_messages=1.2) as stage:
+        for number in range(1, 11):
+            stage.publish(7, t=number)
+        client, other = await stage.user(), await stage.user()
+        replay = [True, *[with_offset(telemetry(7, t=number), number) for number in range(1, 11)]]
+        assert await back(stage, client, 0) == replay
+        assert await back(stage, client, 0) == [False, telemetry(7, t=10) | {"channel": "telemetry"}]
+        assert await back(stage, client, 10) == [True]
+        assert await back(stage, other, 0) == replay
+
+
+async def test_messages_that_do_not_match_cost_little() -> None:
+    async with Stage(history=100, replayed_messages=2) as stage:
+        for number in range(1, 11):
+            stage.publish(number, t=number)
+        client = await stage.user()
+        for _ in range(9):
+            assert await back(stage, client, 0, device_id="another") == [True]

@@ -34,6 +34,7 @@ TABLE = {
     "connection.ping-timeout": CLOSING + "test_a_silent_peer_is_pinged_and_then_closed",
     "connection.close-timeout": CLOSING + "test_a_peer_that_never_answers_a_close_is_cut",
     "connection.backlog-at-close": CLOSING + "test_nothing_but_what_was_on_its_way_follows_the_peers_close",
+    "feed.replays": "tests/core/test_replay.py::test_more_than_a_share_of_the_servers_time_is_a_snapshot",
     "outbox.shut": CLOSING + "test_no_answer_follows_the_close_that_its_own_command_brings",
     "outbox.answers": BACKLOG + "test_a_peer_that_asks_and_does_not_read_the_answers_is_slow_too",
     "outbox.limit": "tests/core/test_echo.py::test_a_peer_that_does_not_read_is_bounded",

@@ -16,6 +16,7 @@ class Limits:
     subscriptions: int
     device_ids: int
     min_interval: float
+    replayed_messages: float
     json_depth: int
     queue_mark: int
     queue_size: int
