@@ -88,7 +88,7 @@ fuzz-%: .venv-fuzz/.built
 	$(FUZZ_ENVIRONMENT) .venv-fuzz/bin/python tests/fuzz/driver.py $* $(FUZZ_OPTIONS) \
 		-artifact_prefix=tests/fuzz/corpus/$*/crash- build/fuzz/corpus/$* tests/fuzz/corpus/$*
 
-abuse: $(VENV)/.tools  ## attack a server for some minutes (docs/operations.md); ROWS=name,name for a part, FLAGS=--quick
+abuse: $(VENV)/.tools  ## attack a server for some minutes; ROWS=name,name, FLAGS='--quick' (docs/operations.md has more)
 	@tests/install-packages.sh
 	PYTHONPATH=tests $(BIN)/python -m abuse $(if $(ROWS),--rows $(ROWS)) $(FLAGS)
 

@@ -1,23 +1,28 @@
-"""The good clients: they receive a numbered stream in time, and note what is lost, comes twice or out of order.
+"""The good clients and their publisher: a numbered stream that has to reach everybody, in time and in order.
 
 The publisher sends RATE messages a second over one HTTP request; every tenth is an alert, the others are telemetry.
 Each of the two kinds is numbered 0, 1, 2, ... and each client has to get every number once and in order. Most clients
-send a JSON ping a second as well. Everything is on one event loop, whose clock takes all times.
+send a JSON ping a second as well. Beside those that stay, others come for a moment and go: they have to be let in.
+Everything is on one event loop, whose clock takes all times.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ssl
 import time
-from typing import TYPE_CHECKING, Self
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 
-from abuse.target import API_KEY, token
-from core.wire_client import CLOSE, HANDSHAKE, PING, PONG, TEXT, frame, text
+from abuse.good_client import DEVICES, KINDS, GoodClient
+from abuse.target import API_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable
 
     from abuse.target import Target
 
@@ -25,49 +30,20 @@ CLIENTS = 50
 QUIET = 5  # of them: they never ping, and answer the server's pings
 RATE = 100  # messages a second
 ALERT_EVERY = 10
-DEVICES = 5
 TICK = 0.01
 PING_INTERVAL = 1.0
+PASSING_INTERVAL = 0.3  # seconds between one that has come and gone, and the next
+ATTEMPTS = 3  # until one is not let in: it may itself be too slow for the handshake, on a busy machine
 TIMEOUT = 60.0
+HISTORY = 10_000  # `history.messages`
+FILLERS = 2000  # devices that nobody wants to hear of, so that there is more to look through than is sent
+HISTORY_SIZE = 16 << 20  # `history.size`
+BULK = 16 << 10  # bytes of a large alert
 CONNECTIONS_AN_ADDRESS = 10  # `limits.connection_rate`
-KINDS = ("telemetry_update", "alert")
-
-
-class Sequence:
-    """What one client has got of the messages 0, 1, 2, ...
-
-    Attributes:
-        end: the number behind the highest one that has come.
-        missing: lower numbers that have not.
-        repeated, disordered: how many came twice; how many came behind a higher one.
-    """
-
-    def __init__(self) -> None:
-        self.end = 0
-        self.missing: set[int] = set()
-        self.repeated = 0
-        self.disordered = 0
-
-    def take(self, number: int) -> None:
-        """Note a message."""
-        if number == self.end:
-            self.end += 1
-        elif number > self.end:
-            self.missing.update(range(self.end, number))
-            self.end = number + 1
-        elif number in self.missing:
-            self.missing.remove(number)
-            self.disordered += 1
-        else:
-            self.repeated += 1
-
-    def lost(self, published: int) -> int:
-        """Return how many of the published messages have not come."""
-        return len(self.missing) + published - self.end
 
 
 class Latencies:
-    """Seconds that something took, since the last `clear`."""
+    """Seconds that something took, since the last `take`."""
 
     def __init__(self) -> None:
         self._found: list[float] = []
@@ -81,118 +57,6 @@ class Latencies:
         return (found[len(found) // 2] * 1000, found[len(found) * 99 // 100] * 1000) if found else (0.0, 0.0)
 
 
-class GoodClient(asyncio.Protocol):
-    """One of them.
-
-    Args:
-        audience: what all share.
-        user: its name.
-        quiet: it never pings.
-
-    Attributes:
-        sequences: what it has got, by the type of the message.
-        faults: what should not have come.
-        ready: done when it is subscribed.
-    """
-
-    def __init__(self, audience: Audience, user: str, *, quiet: bool) -> None:
-        self._audience = audience
-        self._user = user
-        self._quiet = quiet
-        self._buffer = b""
-        self._open = False
-        self._pings: dict[int, float] = {}
-        self._ping_count = 0
-        self._transport: asyncio.Transport
-        self.sequences = {kind: Sequence() for kind in KINDS}
-        self.markers: set[str] = set()
-        self.faults: list[str] = []
-        self.ready = asyncio.get_running_loop().create_future()
-        self.leaving = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
-        devices = [*range(DEVICES), "marker"]
-        self._transport.write(
-            HANDSHAKE.format("/ws").encode()
-            + text({"type": "auth", "token": token(self._user)})
-            + text({"type": "subscribe", "channel": "telemetry", "device_id": devices})
-            + text({"type": "subscribe", "channel": "alerts", "device_id": devices, "id": 1})
-        )
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if not self.leaving:
-            self.faults.append(f"the connection ended: {error}")
-        if not self.ready.done():
-            self.ready.set_exception(ConnectionError("a good client was not let in"))
-
-    def data_received(self, data: bytes) -> None:
-        data = self._buffer + data
-        at = 0
-        if not self._open:
-            at = data.find(b"\r\n\r\n") + 4
-            if at < 4:
-                self._buffer = data
-                return
-            self._open = True
-            if not data.startswith(b"HTTP/1.1 101"):
-                self.faults.append(data[:80].decode(errors="replace"))
-        while len(data) - at >= 2:
-            size, start = data[at + 1], at + 2
-            if size == 126:
-                if len(data) - at < 4:
-                    break
-                size, start = int.from_bytes(data[at + 2 : at + 4], "big"), at + 4
-            if len(data) < start + size:
-                break
-            self._take(data[at] & 15, data[start : start + size])
-            at = start + size
-        self._buffer = data[at:]
-
-    def _take(self, opcode: int, payload: bytes) -> None:
-        if opcode == PING:
-            self._transport.write(frame(PONG, payload))
-        elif opcode == CLOSE:
-            self.faults.append(f"close {int.from_bytes(payload[:2], 'big')}")
-        elif opcode == TEXT:
-            self._take_message(orjson.loads(payload))
-
-    def _take_message(self, message: dict[str, object]) -> None:
-        now = time.perf_counter()
-        kind = message["type"]
-        if kind == "telemetry_update" and message["device_id"] != "marker":
-            self._take_number(str(kind), message["telemetry"]["n"]["value"], now)  # type: ignore[index]
-        elif kind == "alert" and message["device_id"] != "marker":
-            self._take_number(str(kind), message["alert_id"], now)  # type: ignore[arg-type]
-        elif kind == "alert":
-            self.markers.add(str(message["title"]))
-        elif kind == "pong" and (sent := self._pings.pop(int(str(message["client_timestamp"])), None)):
-            self._audience.round_trips.add(now - sent)
-        elif kind == "subscribe_response" and not self.ready.done():
-            self.ready.set_result(None)
-        elif kind not in ("auth_response", "subscribe_response"):
-            self.faults.append(repr(message)[:200])
-
-    def _take_number(self, kind: str, number: int, now: float) -> None:
-        published = self._audience.published[kind]
-        if not 0 <= number < len(published):
-            self.faults.append(f"{kind} {number} was never published")
-            return
-        self.sequences[kind].take(number)
-        self._audience.deliveries.add(now - published[number])
-
-    def ping(self) -> None:
-        """Ask for a round trip."""
-        if not self._quiet and self._open:
-            self._pings[self._ping_count] = time.perf_counter()
-            self._transport.write(text({"type": "ping", "timestamp": str(self._ping_count)}))
-            self._ping_count += 1
-
-    def leave(self) -> None:
-        self.leaving = True
-        self._transport.abort()
-
-
 class Audience:
     """The good clients and their publisher, started and ended by an `async with` block.
 
@@ -201,6 +65,8 @@ class Audience:
         published: when each message was, by type and number.
         deliveries: from publishing to a client.
         round_trips: of pings.
+        let_in: how many have come for a moment, and were served.
+        faults: what went wrong with them.
     """
 
     def __init__(self, target: Target) -> None:
@@ -209,19 +75,20 @@ class Audience:
         self.published: dict[str, list[float]] = {kind: [] for kind in KINDS}
         self.deliveries = Latencies()
         self.round_trips = Latencies()
+        self.let_in = 0
+        self.faults: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._passing = count()
+        self._options: dict[str, Any] = {}
+        if target.profile.tls:
+            context = ssl.create_default_context()
+            target.authority.configure_trust(context)
+            self._options = {"ssl": context, "server_hostname": "127.0.0.1"}
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
         for number in range(CLIENTS):
             address = f"127.0.1.{number // CONNECTIONS_AN_ADDRESS + 1}"
-            _, client = await loop.create_connection(
-                lambda number=number: GoodClient(self, f"good-{number}", quiet=number < QUIET),  # type: ignore[misc]
-                "127.0.0.1",
-                self._target.port,
-                local_addr=(address, 0),
-            )
-            self.clients.append(client)
+            self.clients.append(await self._connect(address, f"good-{number}", quiet=number < QUIET))
         async with asyncio.timeout(TIMEOUT):
             await asyncio.gather(*(client.ready for client in self.clients))
         self._tasks = [asyncio.create_task(self._publish()), asyncio.create_task(self._ping())]
@@ -233,6 +100,70 @@ class Audience:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for client in self.clients:
             client.leave()
+
+    async def _connect(self, address: str, user: str, **options: bool) -> GoodClient:
+        """Let a client come from an address."""
+        proxied = self._target.profile.proxied
+        client = GoodClient(self, user, address=address if proxied else "", **options)
+        where = {} if proxied else {"local_addr": (address, 0)}
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(lambda: client, "127.0.0.1", self._target.port, **where, **self._options)
+        return client
+
+    @asynccontextmanager
+    async def others_passing(self) -> AsyncIterator[None]:
+        """Let more good clients come and go, one after the other, beside the block."""
+        ended = asyncio.Event()
+        task = asyncio.create_task(self._pass(ended))
+        try:
+            yield
+        finally:
+            ended.set()
+            await task
+
+    async def _pass(self, ended: asyncio.Event) -> None:
+        while not ended.is_set():
+            number = next(self._passing)
+            address = f"127.0.{2 + number // 2000}.{1 + number // CONNECTIONS_AN_ADDRESS % 200}"
+            for attempt in range(ATTEMPTS):
+                try:
+                    async with asyncio.timeout(TIMEOUT):
+                        client = await self._connect(address, f"passing-{number % 7}", passing=True)
+                        await client.ready
+                        client.say_goodbye()
+                        await client.gone
+                except (OSError, TimeoutError) as error:
+                    if attempt == ATTEMPTS - 1:
+                        self.faults.append(f"a good client was not let in: {error!r}")
+                else:
+                    self.let_in += 1
+                    self.faults += client.faults
+                    break
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), PASSING_INTERVAL)
+
+    async def certificate(self) -> bytes:
+        """Return the certificate that the server shows to who connects now."""
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1", self._target.port, local_addr=("127.0.0.8", 0), **self._options
+        )
+        shown: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.transport.abort()
+        return shown
+
+    async def fill_history(self) -> None:
+        """Publish as much as the server remembers: from then on, what it keeps takes no more memory."""
+        stream = await Stream.open(self._target)
+        names = [f"filler-{number}" for number in range(FILLERS)]
+        values = [{"type": "telemetry_update", "device_id": name, "telemetry": {"n": 1}} for name in names]
+        alert = {"type": "alert", "device_id": "filler", "severity": "info", "title": "filler", "message": "x" * BULK}
+        for _ in range(HISTORY // FILLERS):
+            stream.send(values)
+            await stream.drain()
+        for _ in range(HISTORY_SIZE // BULK):
+            stream.send([alert])
+            await stream.drain()
+        await stream.close()
 
     async def _publish(self) -> None:
         """Publish at RATE for ever; what a pause has held up follows at once."""

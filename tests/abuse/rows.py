@@ -1,31 +1,32 @@
-"""The rows of the campaign, in their order."""
+"""The rows of the campaign, in their order: one profile of the server after the other."""
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from typing import TYPE_CHECKING
 
-from abuse.audience import Stream
-from abuse.campaign import BROKER, Outcome, Row
+from abuse import scenarios
+from abuse.result import BROKER, MIB, Row
+from abuse.target import PROXIED, SECURE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from abuse.campaign import Campaign
+    from abuse.result import Outcome
 
-__all__ = ["ROWS"]
+__all__ = ["ROWS", "SUBSCRIPTIONS_KEEP"]
 
-HOUR = 3600
-BULK = 16 << 10  # bytes of an alert that fills the queues of those who don't read
-BULKS = 400  # such alerts: more than `limits.queue_limit` and the kernel take
-RECONNECT_TIMEOUT = 30.0
+SUBSCRIPTIONS_KEEP = 120 * MIB
+"""Bytes that stay in use after 1,000,000 devices were subscribed to by 100 clients that have gone."""
+
 AUTH, HTTP_AUTH = "authentication failed", "HTTP authentication failed"
 REPORT = "a client reports an error"
+BANNED = "an address is banned"
+NOT_RELOADED = "reloading failed, what was there stays in use"
 
 
 def simple(
-    name: str, *, window: tuple[int, int] = (64, 64), seeded: bool = False, **scale: tuple[int, int]
+    name: str, *, window: tuple[int, int] = (64, 64), seeded: bool = False, http: bool = False, **scale: tuple[int, int]
 ) -> Callable[[Campaign], Awaitable[Outcome]]:
     """Return a row's attack that is one process: its arguments are those for the full and the quick campaign."""
 
@@ -33,81 +34,9 @@ def simple(
         options: dict[str, object] = {key: campaign.scaled(*values) for key, values in scale.items()}
         if seeded:
             options["seed"] = campaign.seed
-        return await campaign.attack(name, window=campaign.scaled(*window), **options)
+        return await campaign.attack(name, window=campaign.scaled(*window), http=http, **options)
 
     return attack
-
-
-async def connection_flood(campaign: Campaign) -> Outcome:
-    connections = campaign.target.connections
-    return await campaign.attack(
-        "connection_flood", window=2 * connections, count=campaign.scaled(2000, 150), connections=connections
-    )
-
-
-async def stopped_readers(campaign: Campaign) -> Outcome:
-    """Fill the queues of 1,000 readers that have stopped, until the server has to close them."""
-    count, patience = campaign.scaled(1000, 40), campaign.scaled(25, 8)
-    async with campaign.attacking("stopped_readers", window=count, count=count, patience=patience) as attack:
-        await attack.full()
-        stream = await Stream.open(campaign.target)
-        alert = {"type": "alert", "device_id": "bulk", "severity": "info", "title": "bulk", "message": "x" * BULK}
-        for _ in range(BULKS):
-            stream.send([alert])
-            await stream.drain()
-            await asyncio.sleep(0.01)
-        await stream.close()
-        return await attack.end()
-
-
-async def publish_without_right(campaign: Campaign) -> Outcome:
-    outcome = await campaign.attack("publish_without_right", count=campaign.scaled(4000, 100))
-    return outcome.add(await campaign.attack("publish_over_http", http=True, count=campaign.scaled(4000, 100)))
-
-
-async def stop_and_continue(campaign: Campaign) -> Outcome:
-    """Stop the whole process: for a moment, for longer than timers take that are short, than those that are long."""
-    pauses = (0.5, 1.5) if campaign.quick else (0.5, 4, 12, 40)
-    for pause in pauses:
-        campaign.target.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(pause)
-        campaign.target.send_signal(signal.SIGCONT)
-        await campaign.audience.settled()
-    return Outcome(inputs=len(pauses))
-
-
-async def clock_jumps(campaign: Campaign) -> Outcome:
-    """Set the wall clock forwards and back, and try tokens that are good for ten minutes by the right time."""
-    outcome = Outcome()
-    jumps = (HOUR, -HOUR) if campaign.quick else (HOUR, 0, -HOUR, 0, 24 * HOUR, -24 * HOUR, 0.5, -0.5)
-    try:
-        for ahead in jumps:
-            campaign.target.set_clock(ahead)
-            found = await campaign.attack("entries", lifetimes=[HOUR / 6] * 5)
-            refused = found.got["invalid_token"]
-            if refused != (5 if ahead >= HOUR else 0):
-                outcome.faults.append(f"{refused} of 5 tokens were refused with the clock {ahead} s ahead")
-            outcome.add(Outcome(1, found.got, found.faults))
-            await asyncio.sleep(campaign.scaled(3, 1))
-    finally:
-        campaign.target.set_clock(0)
-    return outcome
-
-
-async def broker_restarts(campaign: Campaign) -> Outcome:
-    """Kill the broker and start it again; what devices send then must come again."""
-    rounds = campaign.scaled(4, 1)
-    for number in range(rounds):
-        campaign.broker.kill()
-        await asyncio.sleep(campaign.scaled(3, 0))
-        await asyncio.to_thread(campaign.broker.start)
-        title = f"round {number}"
-        async with asyncio.timeout(RECONNECT_TIMEOUT):
-            while not all(title in client.markers for client in campaign.audience.clients):
-                payload = f'{{"severity":"info","title":"{title}"}}'
-                await asyncio.to_thread(campaign.broker.publish, "valtronics/marker/alert", payload)
-                await asyncio.sleep(0.2)
-    return Outcome(inputs=rounds)
 
 
 ROWS = (
@@ -117,7 +46,7 @@ ROWS = (
     ),
     Row(
         "connection-flood", "too many from one address, of one user, in all",
-        connection_flood, frozenset({"HTTP 429", "HTTP 503", "close 4005"}),
+        scenarios.connection_flood, frozenset({"HTTP 429", "HTTP 503", "close 4005"}), open=False,
     ),
     Row(
         "random-frames", "random frames, 20 a connection",
@@ -142,8 +71,16 @@ ROWS = (
     ),
     Row(
         "subscription-flood", "device ids up to the limit and beyond; subscribing and unsubscribing for ever",
-        simple("subscription_flood", window=(100, 20), connections=(100, 10), megabytes=(4, 1)),
-        frozenset({"too_many_subscriptions", "close 4101"}),
+        simple("subscription_flood", window=(100, 20), connections=(100, 10), megabytes=(4, 1), patience=(6, 2)),
+        frozenset({"too_many_subscriptions", "close 4101"}), keeps=SUBSCRIPTIONS_KEEP,
+    ),
+    Row(
+        "recovery-flood", "histories replayed and snapshots taken again and again, within the limit of messages",
+        scenarios.recovery_flood, frozenset({"closed"}),
+    ),
+    Row(
+        "frequency-flood", "each frequency that there is, and some that are none, changed all the time",
+        simple("frequency_flood", window=(64, 8), connections=(64, 8), seconds=(8, 1)), frozenset({"invalid_filter"}),
     ),
     Row(
         "oversize", "frames, messages, tokens and batches that are too large or say so",
@@ -151,15 +88,23 @@ ROWS = (
         frozenset({"close 1009", "message_too_large", "batch_too_large", "close 1002"}), frozenset({AUTH}),
     ),
     Row(
-        "deep-json", "JSON and MessagePack of up to 30,000 levels",
-        simple("deep_json", count=(5000, 120)), frozenset({"invalid_message", "invalid_json"}),
+        "deep-json", "JSON of up to 30,000 levels",
+        simple("deep_json", count=(5000, 120)), frozenset({"invalid_message"}),
+    ),
+    Row(
+        "messagepack", "MessagePack that is deep, oversize, broken, or more than JSON can hold",
+        simple("messagepack", seeded=True, count=(8000, 300)),
+        frozenset({"invalid_message", "invalid_json", "message_too_large", "batch_too_large", "close 1003"}),
     ),
     Row("bad-utf8", "text that is none", simple("bad_utf8", count=(5000, 120)), frozenset({"close 1007"})),
     Row(
         "deflate-bombs", "58 KB that are 60 MB, and broken streams",
         simple("deflate_bombs", count=(5000, 120)), frozenset({"close 1009", "close 1002"}),
     ),
-    Row("stopped-readers", "subscribers to everything that read nothing", stopped_readers),
+    Row(
+        "stopped-readers", "subscribers to everything that read nothing",
+        scenarios.stopped_readers, frozenset({"close 4102"}),
+    ),
     Row(
         "token-guessing", "forged tokens, in messages and in the handshake",
         simple("token_guessing", seeded=True, count=(8000, 120)),
@@ -167,13 +112,52 @@ ROWS = (
     ),
     Row(
         "publish-without-right", "`publish` of clients that may not, and over HTTP",
-        publish_without_right, frozenset({"forbidden", "HTTP 401", "HTTP 403"}), frozenset({HTTP_AUTH}),
+        scenarios.publish_without_right, frozenset({"forbidden", "HTTP 401", "HTTP 403"}), frozenset({HTTP_AUTH}),
+    ),
+    Row(
+        "explain-flood", "`/api/v1/explain` with wrong keys, and for what is not there",
+        simple("explain_flood", http=True, count=(4000, 100)),
+        frozenset({"HTTP 401", "HTTP 403", "HTTP 404", "HTTP 400"}), frozenset({HTTP_AUTH}),
     ),
     Row(
         "resets", "connections cut at any point",
         simple("resets", count=(12_000, 300)), frozenset({"it cut the connection"}),
     ),
-    Row("stop-continue", "SIGSTOP, then SIGCONT after up to 40 s", stop_and_continue, lines=frozenset({BROKER})),
-    Row("clock-jumps", "the wall clock set by up to a day, forwards and back", clock_jumps, lines=frozenset({AUTH})),
-    Row("broker-restarts", "kill -9 of Mosquitto, and a new one", broker_restarts, lines=frozenset({BROKER})),
+    Row(
+        "stop-continue", "SIGSTOP, then SIGCONT after up to 40 s",
+        scenarios.stop_and_continue, lines=frozenset({BROKER}), open=False,
+    ),
+    Row(
+        "clock-jumps", "the wall clock set by up to a day, forwards and back",
+        scenarios.clock_jumps, frozenset({"invalid_token"}), frozenset({AUTH}),
+    ),
+    Row(
+        "broker-restarts", "Mosquitto killed with -9, stopped, hanging, within a numbered stream of QoS 1",
+        scenarios.broker_restarts, frozenset({"arrived"}), frozenset({BROKER}),
+    ),
+    Row(
+        "proxy-garbage", "PROXY headers that are broken, endless, half, or from elsewhere",
+        simple("proxy_garbage", window=(500, 60), seeded=True, count=(4000, 120)),
+        frozenset({"refused proxy_header", "refused proxy_timeout", "refused untrusted_proxy"}), frozenset({BANNED}),
+        profile=PROXIED,
+    ),
+    Row(
+        "origin-flood", "handshakes of pages that may not connect, by half with a good token",
+        simple("origin_flood", count=(6000, 120)), frozenset({"HTTP 403"}), profile=PROXIED,
+    ),
+    Row(
+        "bans", "bad tokens and broken frames from each address until it is banned, and then more",
+        simple("banned_guests", count=(6000, 120)),
+        frozenset({"refused banned", "HTTP 429", "close 4001"}), frozenset({AUTH, BANNED}), profile=PROXIED,
+    ),
+    Row(
+        "tls-strangers", "TLS handshakes that are silent, half, garbage, or no TLS",
+        simple("tls_strangers", window=(1500, 100), seeded=True, count=(6000, 200)),
+        frozenset({"refused tls_failed", "refused tls_timeout"}), profile=SECURE,
+    ),
+    Row(
+        "certificates", "the certificate renewed, or broken, again and again, in a flood of TLS handshakes",
+        scenarios.certificates, frozenset({"certificates taken"}),
+        frozenset({"reloaded", NOT_RELOADED}), profile=SECURE,
+    ),
 )  # fmt: skip

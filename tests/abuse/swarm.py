@@ -14,11 +14,12 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 KEPT = 1 << 18  # bytes of what the server sends to one of them that are looked at
+CHUNK = 1 << 18
 RESET = "reset"
-LOOK_EVERY = 0.1  # seconds between two looks at the deadlines
+LOOK_EVERY = 0.05  # seconds between two looks at the deadlines
 DRIP = 0.5  # seconds between two bytes of a client that drips
 ERROR = re.compile(rb'"error":"(\w+)"|\xa5error[\xa0-\xbf](?!error[\xa0-\xbf])(\w+)')
 CONNECTIONS_AN_ADDRESS = 10  # `limits.connection_rate` lets so many in at once
@@ -41,6 +42,8 @@ class Visit:
     Attributes:
         opening: is sent first.
         data: is sent then, `times` over.
+        blocks: are sent in its place, one after the other, `times` in all.
+        every: seconds between two of them; 0: as fast as they are taken.
         inputs: how many things are tried with it.
         judged_at_the_door: these count without an upgrade too.
         after: what must have been received before the end comes; b"": nothing.
@@ -48,11 +51,14 @@ class Visit:
         patience: seconds; then the client closes.
         drips: the data are sent byte by byte.
         source: its address; None: the swarm gives it one that has not been used too often.
+        told: where a proxy speaks for it, the PROXY header does so before all this.
     """
 
     opening: bytes = b""
     data: bytes = b""
+    blocks: Sequence[bytes] = ()
     times: int = 1
+    every: float = 0.0
     inputs: int = 1
     judged_at_the_door: bool = False
     after: bytes = b""
@@ -60,6 +66,11 @@ class Visit:
     patience: float = 20.0
     drips: bool = False
     source: str | None = None
+    told: bool = True
+
+    def block(self, number: int) -> bytes:
+        """Return what is sent after the opening, and so many blocks."""
+        return self.blocks[number % len(self.blocks)] if self.blocks else self.data
 
 
 def addresses(block: int) -> Iterator[str]:
@@ -71,8 +82,10 @@ def addresses(block: int) -> Iterator[str]:
 
 def outcomes(received: bytes, ending: str) -> set[str]:
     """Return what a client has got: the status of a refusal, error codes, the close code, or else how it ended."""
+    if not received.startswith(b"HTTP/1.1 "):  # nothing, or TLS
+        return {ending}
     if not received.startswith(b"HTTP/1.1 101"):
-        return {f"HTTP {received[9:12].decode(errors='replace')}" if received else ending}
+        return {f"HTTP {received[9:12].decode(errors='replace')}"}
     found = {(plain or packed).decode() for plain, packed in ERROR.findall(received)}
     code = close_code(received, received.find(b"\r\n\r\n") + 4)
     return found | {f"close {code}" if code else ending}
@@ -94,15 +107,15 @@ def close_code(received: bytes, at: int) -> int:
 class _Guest:
     """A visit that is under way."""
 
-    __slots__ = ("at", "began", "dripped", "left", "received", "said_all", "sock", "visit")
+    __slots__ = ("at", "began", "left", "received", "said_all", "sock", "spoke", "visit")
 
-    def __init__(self, sock: socket.socket, visit: Visit, now: float) -> None:
+    def __init__(self, sock: socket.socket, visit: Visit, header: bytes, now: float) -> None:
         self.sock = sock
         self.visit = visit
         self.left = visit.times
-        self.at = memoryview(visit.opening)
+        self.at = memoryview(header + visit.opening)
         self.received = bytearray()
-        self.began = self.dripped = now
+        self.began = self.spoke = now
         self.said_all = False
 
 
@@ -113,6 +126,7 @@ class Swarm:
         port: the server's.
         block: where the addresses are taken from.
         window: how many are connected at a time.
+        proxied: all come from one proxy, which says in a PROXY header what their addresses are.
         on_full: called once, when `window` of them are connected, or all are.
 
     Attributes:
@@ -120,12 +134,21 @@ class Swarm:
         outcomes: how many clients got what.
     """
 
-    def __init__(self, port: int, block: int, window: int = 64, on_full: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        block: int,
+        window: int = 64,
+        *,
+        proxied: bool = False,
+        on_full: Callable[[], None] | None = None,
+    ) -> None:
         self.inputs = 0
         self.outcomes: Counter[str] = Counter()
         self._port = port
         self._addresses = addresses(block)
         self._window = window
+        self._proxied = proxied
         self._on_full = on_full
         self._poll = select.epoll()
         self._guests: dict[int, _Guest] = {}
@@ -161,7 +184,12 @@ class Swarm:
         if visit.end is End.STOP:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1448)  # else the server's kernel takes 2.6 MB for it
-        sock.bind((visit.source or next(self._addresses), 0))
+        source, header = visit.source, b""
+        if self._proxied and visit.told:
+            header = f"PROXY TCP4 {source or next(self._addresses)} 127.0.0.1 1 1\r\n".encode()
+            source = None
+        if source or not self._proxied:
+            sock.bind((source or next(self._addresses), 0))
         try:
             sock.settimeout(10)
             sock.connect(("127.0.0.1", self._port))
@@ -170,7 +198,7 @@ class Swarm:
             sock.close()
             return
         sock.setblocking(False)
-        guest = self._guests[sock.fileno()] = _Guest(sock, visit, time.monotonic())
+        guest = self._guests[sock.fileno()] = _Guest(sock, visit, header, time.monotonic())
         self._poll.register(sock, select.EPOLLIN | select.EPOLLOUT)
         self._write(guest)
 
@@ -179,11 +207,16 @@ class Swarm:
         try:
             while not guest.said_all:
                 if not len(guest.at):
-                    if not guest.left or not visit.data:
+                    said = visit.times - guest.left
+                    if not guest.left or not visit.block(said):
                         self._has_said_all(guest)
                         return
+                    if visit.every and said and time.monotonic() - guest.spoke < visit.every:
+                        self._poll.modify(guest.sock, select.EPOLLIN)
+                        return
                     guest.left -= 1
-                    guest.at = memoryview(visit.data)
+                    guest.at = memoryview(visit.block(said))
+                    guest.spoke = time.monotonic()
                 if visit.drips:
                     self._poll.modify(guest.sock, select.EPOLLIN)
                     return
@@ -220,7 +253,7 @@ class Swarm:
         """Read what there is. What came before an RST can still be read."""
         while True:
             try:
-                data = guest.sock.recv(65536)
+                data = guest.sock.recv(CHUNK)
             except BlockingIOError:
                 break
             except OSError:
@@ -246,13 +279,17 @@ class Swarm:
         self.outcomes.update(outcomes(received, ending))
 
     def _look(self, now: float) -> None:
-        """Send the next bytes of those that drip, and let those go whose patience is over."""
+        """Let those go on whose time has come, and let those go whose patience is over."""
         for guest in list(self._guests.values()):
             if now - guest.began > guest.visit.patience:
                 self._gone(guest, "kept open")
-            elif guest.visit.drips and len(guest.at) and now - guest.dripped >= DRIP:
-                guest.dripped = now
+            elif guest.said_all:
+                continue
+            elif guest.visit.drips and len(guest.at) and now - guest.spoke >= DRIP:
+                guest.spoke = now
                 try:
                     guest.at = guest.at[guest.sock.send(guest.at[:1]) :]
                 except OSError:
                     self._read(guest)
+            elif guest.visit.every and not len(guest.at) and now - guest.spoke >= guest.visit.every:
+                self._poll.modify(guest.sock, select.EPOLLIN | select.EPOLLOUT)

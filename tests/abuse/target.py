@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import jwt
 import orjson
+import trustme
 
+from certificates import write_certificate
 from services import free_port
 
 if TYPE_CHECKING:
@@ -21,16 +23,18 @@ if TYPE_CHECKING:
 
 SECRET = "abuse-secret-0123456789abcdef0123456789abcdef"
 API_KEY = "abuse-api-key-0123456789"
+ORIGIN = "https://app.example.org"
+BAN_AFTER = 20
+# The field after which lines of a message are limited apart.
+PARTS = {"disconnected": "reason", "handshake ended": "reason", "lines suppressed": "like"}
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 20.0
 DAY = 86400
 SOURCE = Path(__file__).with_name("wall_clock.c")
 
-# Everything that isn't here has its default; `connections` is what a row of 1,000 connections needs beside the good.
+# Everything that isn't here has its default; `connections` is what a row of 1,000 connections needs beside the good,
+# and a quick campaign has a shorter timeout.
 SETTINGS = """\
-[server]
-port = {port}
-compression = true
 [http]
 port = {http_port}
 api_key = "{api_key}"
@@ -38,11 +42,46 @@ api_key = "{api_key}"
 secret = "{secret}"
 [limits]
 connections = {connections}
-[mqtt]
-url = "{mqtt_url}"
 [logging]
 format = "json"
+[mqtt]
+url = "{mqtt_url}"
+[server]
+port = {port}
+compression = true
+handshake_timeout = {handshake_timeout}
 """
+
+
+class Profile(NamedTuple):
+    """A way to run the server.
+
+    Attributes:
+        name: for people.
+        settings: further lines of the configuration, the first of them still in [server].
+        proxied: whether clients come through a load balancer, which says whose they are.
+        tls: whether the WebSocket port has TLS.
+    """
+
+    name: str
+    settings: str = ""
+    proxied: bool = False
+    tls: bool = False
+
+
+PLAIN = Profile("plain")
+PROXIED = Profile(
+    "behind a load balancer",
+    f"""\
+proxy_protocol = true
+[security]
+trusted_proxies = ["127.0.0.1"]
+origins = ["{ORIGIN}"]
+ban_after = {BAN_AFTER}
+""",
+    proxied=True,
+)
+SECURE = Profile("with TLS", '[tls]\ncertfile = "{directory}/chain.pem"\nkeyfile = "{directory}/key.pem"\n', tls=True)
 
 
 def token(user: str, *, lifetime: float = 30 * DAY, **claims: object) -> str:
@@ -51,30 +90,51 @@ def token(user: str, *, lifetime: float = 30 * DAY, **claims: object) -> str:
 
 
 class Line(NamedTuple):
-    """A line of the log that is no routine: a warning or worse, or one that isn't JSON, such as a traceback."""
+    """A line of the log.
 
-    message: str
+    Attributes:
+        kind: its message, and what lines of the message are limited apart for: a reason, what was suppressed.
+        text: all of it.
+        routine: whether it is at info.
+    """
+
+    kind: str
     text: str
+    routine: bool = False
 
 
 class Target:
     """The server, started and ended by a `with` block.
 
     Args:
-        directory: an empty directory of its own, for the configuration and the log.
-        mqtt_url: the broker.
+        directory: an empty directory of its own, for the configuration, the log, and with TLS the certificates.
+        profile: how it is run.
+        mqtt_url: the broker; "": none.
         connections: the setting `limits.connections`.
+        handshake_timeout: the setting `server.handshake_timeout`.
 
     Attributes:
         port, http_port: where it listens.
-        connections: as above.
+        profile, connections: as above.
         log: the file that its standard error goes to.
+        authority: who signed its certificate.
     """
 
-    def __init__(self, directory: Path, *, mqtt_url: str, connections: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        profile: Profile = PLAIN,
+        *,
+        mqtt_url: str = "",
+        connections: int,
+        handshake_timeout: float = 5.0,
+    ) -> None:
         self.port, self.http_port = free_port(), free_port()
+        self.profile = profile
         self.connections = connections
         self.log = directory / "server.log"
+        self.authority = trustme.CA()
+        self._directory = directory
         self._clock = directory / "wall-clock"
         self._settings = directory / "server.toml"
         self._settings.write_text(
@@ -84,12 +144,25 @@ class Target:
                 api_key=API_KEY,
                 secret=SECRET,
                 connections=connections,
+                handshake_timeout=handshake_timeout,
                 mqtt_url=mqtt_url,
             )
+            + profile.settings.replace("{directory}", str(directory))
         )
         self._library = directory / "wall_clock.so"
         self._process: subprocess.Popen[bytes]
         self._read = 0
+        if profile.tls:
+            self.renew_certificate()
+
+    def renew_certificate(self) -> None:
+        """Write a new certificate, which the server takes when it is told to."""
+        write_certificate(self.authority, self._directory)
+
+    def spoil_certificate(self) -> None:
+        """Leave half of the certificate's file."""
+        chain = self._directory / "chain.pem"
+        chain.write_bytes(chain.read_bytes()[:300])
 
     def __enter__(self) -> Self:
         compiler = os.environ.get("CC", "cc").split()
@@ -103,7 +176,7 @@ class Target:
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
             try:
-                if self.get("/health/ready")["status"] == "ready":
+                if self.ready():
                     return self
             except OSError:
                 if not self.alive():
@@ -149,6 +222,10 @@ class Target:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return orjson.loads(answer.read())  # type: ignore[no-any-return]
 
+    def ready(self) -> bool:
+        """Say whether every part of the server is there, such as its subscriptions at the broker."""
+        return bool(self.get("/health/ready")["status"] == "ready")
+
     def counts(self) -> dict[str, int]:
         """Return how many connections ended in which way so far."""
         stats = self.get("/api/v1/stats")
@@ -157,15 +234,14 @@ class Target:
         return named | {f"token {reason}": count for reason, count in stats["auth_failures"].items()}
 
     def new_lines(self) -> Iterator[Line]:
-        """Yield the lines since the last call that are no routine. The last one may still be written."""
+        """Yield the lines since the last call. The last one may still be written."""
         with self.log.open("rb") as file:
             file.seek(self._read)
             for text in file:
                 if not text.endswith(b"\n"):
                     break
                 self._read += len(text)
-                if b'"level":"info"' not in text[:80]:
-                    yield _line(text)
+                yield _line(text)
 
 
 def _line(text: bytes) -> Line:
@@ -173,5 +249,7 @@ def _line(text: bytes) -> Line:
         record = orjson.loads(text)
     except orjson.JSONDecodeError:
         return Line("not JSON", text.decode(errors="replace").rstrip())
-    message = record["message"] + (" (traceback)" if "traceback" in record else "")
-    return Line(message, text.decode().rstrip())
+    kind = record["message"] + (" (traceback)" if "traceback" in record else "")
+    if (field := PARTS.get(kind)) is not None:
+        kind = f"{kind}: {record[field]}"
+    return Line(kind, text.decode().rstrip(), record["level"] == "info")

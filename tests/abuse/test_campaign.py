@@ -10,10 +10,11 @@ from random import Random
 import pytest
 
 from abuse.__main__ import run
-from abuse.audience import Sequence
-from abuse.campaign import GROWTH, Outcome, Result, Row, State
 from abuse.frames import mutated, random_frames
-from abuse.report import as_markdown, as_text
+from abuse.good_client import Sequence
+from abuse.mqtt_stream import Life
+from abuse.report import as_markdown, as_text, written_into
+from abuse.result import MIB, Outcome, Result, Row, State
 from abuse.rows import ROWS
 from abuse.swarm import addresses, outcomes
 from abuse.target import Line
@@ -31,7 +32,8 @@ ROW = Row("row", "something bad", _nothing, frozenset({"close 1009"}), frozenset
 
 
 def _result(**changes: object) -> Result:
-    good = {"outcome": Outcome(5, Counter({"close 1009": 5})), "before": State(1 << 20, 9), "after": State(1 << 20, 9)}
+    good = {"outcome": Outcome(5, Counter({"close 1009": 5})), "before": State(MIB, 9), "after": State(MIB, 9)}
+    good |= {"most_memory": 2 * MIB}
     return Result(ROW, **(good | changes))  # type: ignore[arg-type]
 
 
@@ -52,10 +54,14 @@ def test_a_row_passes() -> None:
         {"lost": 1},
         {"repeated": 1},
         {"disordered": 1},
-        {"after": State(1 << 20, 10)},
-        {"after": State((1 << 20) + GROWTH + 1, 9), "start_memory": 1 << 20},
+        {"after": State(MIB, 10)},
+        {"after": State(2 * MIB + 1, 9)},
         {"lines": [Line("unexpected", "{}")]},
-        {"lines": [Line("expected", "{}")] * 13},
+        {"lines": [Line("unexpected", "{}", routine=True)]},
+        {"lines": [Line("connected", "{}")]},
+        {"lines": [Line("expected", "{}")] * 21},
+        {"lines": [Line("connected", "{}", routine=True)] * 201},
+        {"lines": [Line("lines suppressed: connected", "{}", routine=True)] * 3},
         {"faults": ["the server is dead"]},
         {"outcome": Outcome(5, Counter({"closed": 5}))},
         {"outcome": Outcome(5, Counter({"close 1009": 5}), ["the attack itself failed"])},
@@ -71,9 +77,36 @@ def test_a_machine_that_stood_still_loses_its_broker() -> None:
     assert _result(lines=lines, stood_still=30.0).failures() == []
 
 
-def test_lines_that_a_row_expects_are_bounded_by_its_time() -> None:
-    assert _result(lines=[Line("expected", "{}")] * 12).failures() == []
-    assert _result(lines=[Line("expected", "{}")] * 24, seconds=10.0).failures() == []
+def test_lines_are_bounded_by_their_kind_and_the_time() -> None:
+    expected, connected = Line("expected", "{}"), Line("connected", "{}", routine=True)
+    suppressed = [Line(f"lines suppressed: {like}", "{}", routine=True) for like in ("connected", "disconnected: x")]
+    gone = [Line(f"disconnected: {reason}", "{}", routine=True) for reason in ("normal", "too_big")]
+    assert _result(lines=[expected] * 20 + [connected] * 200 + suppressed * 2 + gone * 200).failures() == []
+    assert _result(lines=[expected] * 30 + [connected] * 300, seconds=10.0).failures() == []
+    assert len(_result(lines=[expected] * 31, seconds=19.9).unexpected()) == 1
+
+
+@pytest.mark.parametrize(
+    ("received", "counts", "faults"),
+    [
+        (range(12), {"arrived": 10}, 0),
+        (range(3, 12), {"arrived": 7, "sent before the server was back": 3}, 0),
+        (range(8), {"arrived": 8, "died with the broker": 2}, 0),
+        (range(4, 12), {"arrived": 6, "sent before the server was back": 3, "lost": 1}, 1),
+        (range(6), {"arrived": 6, "died with the broker": 2, "lost": 2}, 1),
+        ([0, 1, 2, 4, 5, 6, 7, 8, 9], {"arrived": 9, "lost": 1}, 1),
+        ([*range(10), 9], {"arrived": 10}, 1),
+        ([1, 0, *range(2, 10)], {"arrived": 10}, 1),
+        ([], {"sent before the server was back": 3, "died with the broker": 2, "lost": 5}, 1),
+    ],
+)
+def test_what_came_through_the_broker_is_compared_with_what_it_acknowledged(
+    received: list[int], counts: dict[str, int], faults: int
+) -> None:
+    life = Life(0, 12, subscribed=3, settled=8, acknowledged=set(range(10)))
+    found, told = life.judge(list(received))
+    assert found == Counter(counts | {"not acknowledged": 2})
+    assert len(told) == faults
 
 
 @pytest.mark.parametrize(
@@ -100,6 +133,7 @@ def test_what_a_client_gets_is_compared_with_what_was_published(
     ("received", "found"),
     [
         (b"", {"closed"}),
+        (b"\x15\x03\x03\x00\x02\x02\x28", {"closed"}),
         (b"HTTP/1.1 429 Too Many Requests\r\n\r\n", {"HTTP 429"}),
         (OPENED, {"closed"}),
         (OPENED + frame(TEXT, b'{"type":"error","error":"forbidden"}', mask=None), {"forbidden", "closed"}),
@@ -124,7 +158,18 @@ def test_addresses_are_not_used_more_often_than_the_server_allows() -> None:
 
 
 def test_the_tables_have_a_line_for_each_row() -> None:
-    assert as_text([_result()]).count("row") == as_markdown([_result()]).count("row") == 6
+    markdown = as_markdown([_result()], "seed 7")
+    assert markdown.pop("run") == "The run below: 0.0 minutes under attack, seed 7."
+    assert as_text([_result()]).count("row") == "".join(markdown.values()).count("row") == 6
+
+
+def test_the_tables_of_a_page_are_written_anew() -> None:
+    page = "a\n<!-- abuse: one -->\nold\nold\n<!-- end -->\nb\n<!-- abuse: two -->\n<!-- end -->\n"
+    new = written_into(page, {"one": "new \\1", "two": "newer"})
+    assert new == "a\n<!-- abuse: one -->\nnew \\1\n<!-- end -->\nb\n<!-- abuse: two -->\nnewer\n<!-- end -->\n"
+    assert written_into(new, {"one": "old\nold", "two": "newer"}).count("old") == 2
+    with pytest.raises(ValueError, match="no place for: three"):
+        written_into(page, {"three": "x"})
 
 
 def test_the_page_for_operators_has_every_row() -> None:
