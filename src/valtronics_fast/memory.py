@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CONNECTION", "SUBSCRIPTION", "Trimmer"]
+__all__ = ["CONNECTION", "SUBSCRIPTION", "TLS", "Trimmer"]
 
 CONNECTION = 6 << 10
 """Bytes of an idle connection, roughly."""
 
 SUBSCRIPTION = 64
 """Bytes of a device that a connection has subscribed to, roughly: fewer where many have, more where nobody else has."""
+
+TLS = 64 << 10
+"""Bytes that TLS takes for a connection, or for a stranger in its handshake, roughly."""
 
 SAMPLE = 1.0
 """Seconds between two estimates: a crowd may come and go between two looks."""

@@ -133,7 +133,8 @@ class Server:
         )
         self._rebalancer = Rebalancer(self._clients)
         self._gate = ServerGate(config, self._clients)
-        self._upkeep = Upkeep(self._hub, config.limits.memory, self._gate.hold)
+        strangers = None if self._tls is None else (lambda: self._reception.half_open)
+        self._upkeep = Upkeep(self._hub, config.limits.memory, self._gate.hold, strangers)
         self._reception = Reception(
             self._gate,
             policy=policy_of(config),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from valtronics_fast.descriptors import DescriptorWatch
 from valtronics_fast.logging import PERIOD, tell_suppressed
-from valtronics_fast.memory import CONNECTION, SUBSCRIPTION, Trimmer
+from valtronics_fast.memory import CONNECTION, SUBSCRIPTION, TLS, Trimmer
 from valtronics_fast.memory_limit import MemoryLimit
 
 if TYPE_CHECKING:
@@ -25,10 +25,14 @@ class Upkeep:
         hub: whose memory it is, and who closes clients for the sake of it.
         memory: `limits.memory`.
         refuse: told whether clients are to be refused, when that changes.
+        strangers: returns how many connections are in the handshake, with TLS; None: there is no TLS.
     """
 
-    def __init__(self, hub: Hub, memory: int, refuse: Callable[[bool], None]) -> None:
+    def __init__(
+        self, hub: Hub, memory: int, refuse: Callable[[bool], None], strangers: Callable[[], int] | None = None
+    ) -> None:
         self._hub = hub
+        self._strangers = strangers
         self._limit = MemoryLimit(memory, refuse=refuse, shed=hub.shed)
         self._descriptors = DescriptorWatch()
         self._trimmer = Trimmer(self._estimate)
@@ -66,4 +70,6 @@ class Upkeep:
         self._timer = asyncio.get_running_loop().call_later(PERIOD, self._tell_suppressed)
 
     def _estimate(self) -> int:
-        return len(self._hub.connections()) * CONNECTION + self._hub.index.entries * SUBSCRIPTION
+        connections = len(self._hub.connections())
+        secured = 0 if self._strangers is None else connections + self._strangers()
+        return connections * CONNECTION + secured * TLS + self._hub.index.entries * SUBSCRIPTION

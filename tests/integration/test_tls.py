@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
 import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ import pytest
 import trustme
 
 from harness import TIMEOUT, Site, running, telemetry, until
+from valtronics_fast.memory import TLS
 from valtronics_fast.reception import SWEEP_INTERVAL
 
 if TYPE_CHECKING:
@@ -128,6 +131,18 @@ async def test_a_stranger_that_does_not_finish_the_tls_handshake_is_let_go(
         await converse(site, trusting)
         assert site.server.stats()["total_connections"] == 1
         assert site.server.stats()["refused"] == {"tls_timeout": 1}
+
+
+async def test_what_strangers_in_the_handshake_take_is_known_to_the_trimmer(tls: dict[str, str]) -> None:
+    async with running(tls=tls, server={"handshake_timeout": 0}) as site:
+        rest = site.server._estimate_memory()
+        with contextlib.ExitStack() as strangers:
+            for _ in range(20):
+                one = strangers.enter_context(socket.create_connection(("127.0.0.1", site.server.port)))
+                one.sendall(client_hello())
+            await until(lambda: site.server._reception.half_open == 20)
+            assert site.server._estimate_memory() == rest + 20 * TLS
+        await until(lambda: site.server._estimate_memory() == rest)
 
 
 async def test_a_stranger_that_says_nothing_behind_the_tls_handshake_is_let_go(
