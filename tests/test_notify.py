@@ -12,7 +12,6 @@ import pytest
 
 from harness import until
 from process import running
-from quiet import renew_limit
 from valtronics_fast.notify import Notifier
 
 if TYPE_CHECKING:
@@ -82,7 +81,6 @@ async def test_without_a_manager_it_says_nothing() -> None:
 
 @pytest.mark.parametrize("address", ["/nowhere/at/all", "@nobody-there", "vsock:2:1", "x" * 300])
 def test_a_manager_that_is_gone_is_no_fault(address: str, caplog: pytest.LogCaptureFixture) -> None:
-    renew_limit("valtronics_fast.notify", caplog)
     notifier = Notifier({"NOTIFY_SOCKET": address})
     notifier.ready("up")
     notifier.close()

@@ -193,7 +193,6 @@ def test_the_figures_name_the_worst() -> None:
 
 
 def test_bans_of_many_addresses_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    renew_limit("valtronics_fast.suspects", caplog)
     suspects = make(ban_after=1)
     for number in range(100):
         suspects.note(BAD, f"192.0.2.{number}")
