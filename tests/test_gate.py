@@ -74,6 +74,25 @@ def test_nobody_gets_in_when_the_gate_is_shut() -> None:
     assert retry_after(refusal) == RETRY_WHEN_FULL
 
 
+def test_who_comes_to_a_gate_that_is_shut_is_not_counted() -> None:
+    gate, _ = make_gate(connection_rate="1/h")
+    gate.open = False
+    assert [reason(gate.refuse_early(upgrade(), ADDRESS)) for _ in range(3)] == [Reason.SHUTTING_DOWN] * 3
+
+
+def test_nobody_gets_in_while_the_process_is_short_of_memory() -> None:
+    gate, _ = make_gate()
+    gate.hold(True)
+    refusal = gate.refuse_early(upgrade(), ADDRESS)
+    assert reason(refusal) is Reason.MEMORY
+    assert retry_after(refusal) == RETRY_WHEN_FULL
+    with pytest.raises(Refusal) as caught:
+        gate.open_session(upgrade(), ADDRESS, ALICE)
+    assert caught.value.reason is Reason.MEMORY
+    gate.hold(False)
+    assert gate.refuse_early(upgrade(), ADDRESS) is None
+
+
 def test_who_was_being_judged_does_not_get_in_when_it_is_shut() -> None:
     gate, _ = make_gate()
     gate.open = False

@@ -86,9 +86,8 @@ class ServerGate:
 
     def refuse_early(self, upgrade: Upgrade, address: str, /) -> Refusal | None:  # noqa: ARG002 - Gate's signature
         """Return why there is no room for a client of this address; None when there is."""
-        if not self.open:
-            return self._refuse_full()
-        if not (self._spare_loopback and is_loopback(address)):
+        # Those who come to a server that goes have to come again, and that is not to be over their rate.
+        if self.open and not (self._spare_loopback and is_loopback(address)):
             wait = self._addresses.take(rate_key(address), time.monotonic())
             if wait:
                 return Refusal(Reason.ADDRESS_RATE, retry_after=wait)
