@@ -44,6 +44,11 @@ def telemetry(device: object = 1, **more: object) -> dict[str, object]:
     return {"type": "telemetry_update", "device_id": device, "telemetry": {"t": 1.5}, **more}
 
 
+HALF_A_BODY = (
+    f"POST /api/v1/publish HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\n"
+    "Content-Type: application/json\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n"
+).encode()
+
 HALF_A_STREAM = (
     f"POST /api/v1/publish HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\n"
     "Content-Type: application/x-ndjson\r\nContent-Length: 1000\r\n\r\n"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import http, running, until
+from harness import TIMEOUT, http, running, until
 from valtronics_fast._core.wire import CloseCode
 from valtronics_fast.draining import close_evenly, let_go
 from valtronics_fast.errors import BusyError
@@ -76,6 +76,20 @@ async def test_input_ends_before_the_last_one_is_closed(window: float) -> None:
         assert [(await client.closed())[0] for client in there] == [CloseCode.CLOSE_RESTART] * 4
 
 
+async def test_who_does_not_go_is_cut() -> None:
+    async with running(server={"close_timeout": 600.0}) as site, site.client() as deaf:
+        deaf.connection.transport.pause_reading()
+
+        async def end_input() -> None:
+            pass
+
+        async with asyncio.timeout(TIMEOUT):
+            clients = site.server._clients
+            await let_go(clients, CloseCode.CLOSE_RESTART, window=0, patience=0.05, end_input=end_input)
+        await until(lambda: not clients.active)
+        deaf.connection.transport.abort()
+
+
 # Rebalancing
 
 
@@ -99,7 +113,10 @@ async def test_one_at_a_time_and_none_during_a_drain() -> None:
         with pytest.raises(BusyError):
             site.server.rebalance(count=1)
         await until(lambda: site.server.stats()["close_codes"] == {"4200": 1})
+        closing = site.server._rebalancer._closing
         await site.server.stop()  # does not wait for the hour
+        assert closing is not None
+        assert closing.cancelled()
         codes = sorted([(await client.closed())[0] for client in there])
         assert codes == [CloseCode.CLOSE_GOING_AWAY] * 2 + [REBALANCE]
         with pytest.raises(BusyError):

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
+from harness import TIMEOUT
 from http_served import (
     GRANTS,
+    HALF_A_BODY,
     HALF_A_STREAM,
     KEY,
     WITH_KEY,
@@ -22,6 +24,7 @@ from http_served import (
 from valtronics_fast import http_api
 from valtronics_fast.config import HttpConfig
 from valtronics_fast.http_api import HttpApi
+from valtronics_fast.http_rebalance import MAX_BODY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -177,6 +180,27 @@ class TestStats:
         assert (await served.ask("GET", "/api/v1/stats", headers=headers))[0] == status
 
 
+class TestRebalance:
+    PATH = "/api/v1/rebalance"
+
+    async def test_an_order(self, served: Served) -> None:
+        answer = await served.ask("POST", self.PATH, json={"fraction": 0.2}, headers=WITH_KEY)
+        assert answer == (202, {"connections": 20})
+
+    @pytest.mark.parametrize(("headers", "status"), [({}, 401), (bearer("writer-token"), 403)])
+    async def test_only_the_key_moves_anybody(self, served: Served, headers: dict[str, str], status: int) -> None:
+        assert (await served.ask("POST", self.PATH, json={"count": 1}, headers=headers))[0] == status
+
+    async def test_an_order_is_short(self, served: Served) -> None:
+        body = b'{"count": 1}'
+        for size, status in ((MAX_BODY, 202), (MAX_BODY + 1, 413)):
+            assert (await served.ask("POST", self.PATH, data=body.ljust(size), headers=WITH_KEY))[0] == status
+
+    async def test_one_at_a_time(self, served: Served) -> None:
+        status, answer = await served.ask("POST", self.PATH, json={"count": 1, "over": 0.5}, headers=WITH_KEY)
+        assert (status, answer["error"]) == (409, "busy")
+
+
 class TestAuthorisation:
     @pytest.mark.parametrize(
         "headers",
@@ -286,6 +310,18 @@ class TestLifetime:
             await served.connect()
         idle_writer.close()
         busy_writer.close()
+
+
+    async def test_a_publisher_that_does_not_go_on_holds_nobody_up(
+        self, served: Served, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(http_api, "PUBLISH_TIMEOUT", 0.05)
+        reader, writer = await served.connect()
+        writer.write(HALF_A_BODY)
+        assert b" 100 " in await reader.readline()
+        async with asyncio.timeout(TIMEOUT):
+            await served.api.end_publishing()
+        writer.close()
 
 
 class TestSecrets:

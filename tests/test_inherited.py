@@ -74,6 +74,8 @@ def test_without_any_there_is_none() -> None:
 def test_by_number(stack: ExitStack) -> None:
     sockets = [listening(stack), listening(stack)]
     numbers = [os.dup(sock.fileno()) for sock in sockets]
+    for number in numbers:
+        os.set_inheritable(number, True)  # as it is with those that were passed on
     found = inherit(configuration(server={"fd": numbers[0]}, http={"fd": numbers[1]}), {})
     assert found.keys() == {WEBSOCKET, HTTP}
     for (taken,), sock in zip((found[WEBSOCKET], found[HTTP]), sockets, strict=True):
@@ -88,6 +90,8 @@ def test_what_is_no_listening_socket_is_told(stack: ExitStack) -> None:
     bound.bind(("127.0.0.1", 0))
     datagrams = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
     local = stack.enter_context(socket.socket(socket.AF_UNIX))
+    local.bind("")  # in the abstract namespace
+    local.listen()
     for sock in (connected, bound, datagrams, local):
         (problem,) = faults(server=sock.fileno())
         number = sock.fileno()
@@ -130,8 +134,9 @@ def test_faults_of_what_systemd_passes(stack: ExitStack) -> None:
     with From3(sock, sock):
         (problem,) = faults(systemd(sock, sock, names="ws:x.socket"))
         assert problem == "socket 4 of systemd must be named ws or http (FileDescriptorName=), not 'x.socket'"
-        for environ in (systemd(sock, names=""), systemd(sock, names="ws") | {"LISTEN_FDS": "x"}):
-            assert len(faults(environ)) == 1
+        assert len(faults(systemd(sock, names=""))) == 1
+        for count in ("x", "", "-1", "\N{ARABIC-INDIC DIGIT ONE}"):
+            assert len(faults(systemd(sock, names="ws") | {"LISTEN_FDS": count})) == 1
         (problem,) = faults(systemd(sock, names="ws:http"))
         assert problem == "LISTEN_FDNAMES must name each of the '1' sockets of LISTEN_FDS"
         (problem,) = faults(systemd(sock, names="ws"), server=4)

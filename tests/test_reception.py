@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import logging
@@ -174,6 +175,13 @@ def test_one_timer_and_only_while_somebody_waits() -> None:
         server.wait_for(lambda: server.reception.half_open == 0)
         server.wait_for(lambda: server.reception._timer is None)
         assert server.reception.ended[Reason.GONE] == 2
+
+
+def test_those_who_do_not_finish_their_handshake_are_not_waited_for() -> None:
+    with FrontServer() as server, server.connect():
+        server.wait_for(lambda: server.reception.half_open == 1)
+        asyncio.run_coroutine_threadsafe(server.reception.settle(SHORT), server.loop).result(front_server.PATIENCE)
+        assert server.reception.half_open == 1
 
 
 def test_close_drops_those_who_wait() -> None:

@@ -10,6 +10,7 @@ import trustme
 
 from certificates import write_certificate
 from harness import SECRET, configuration, running, until
+from services import free_port
 from tokens import RSA_KEY, jwk, key_server
 from valtronics_fast import Server
 from valtronics_fast.auth import Authenticator
@@ -94,8 +95,6 @@ async def test_every_fault_is_told(tmp_path: Path, authority: trustme.CA) -> Non
 
 @pytest.fixture
 def authority() -> trustme.CA:
-
-
     return trustme.CA()
 
 
@@ -113,6 +112,15 @@ async def test_the_former_key_set_is_not_fetched_any_more() -> None:
             await site.server.reload(configuration(auth=auth, limits={"connections": 5}))
             assert keys.requests == 2
         await until(lambda: asyncio.all_tasks() <= before)
+
+
+async def test_a_key_set_that_can_not_be_fetched_is_not_taken() -> None:
+    before = asyncio.all_tasks()
+    url = f"http://127.0.0.1:{free_port()}/"
+    new = configuration(auth={"secret": "", "algorithms": ["RS256"], "jwks_url": url})
+    with pytest.raises(ConfigError, match=r"auth\.jwks_url must lead to a usable key set"):
+        await prepared(configuration(), new)
+    await until(lambda: asyncio.all_tasks() <= before)
 
 
 async def test_what_the_hub_bounds() -> None:

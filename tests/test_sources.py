@@ -18,8 +18,6 @@ from valtronics_fast.sources import make_producers
     ],
 )
 async def test_what_is_asked_for_is_made(settings: dict[str, Any], names: list[str]) -> None:
-
-
     async with running() as site:
         producers = make_producers(configuration(**settings), site.server._clients, site.server._hub)
         assert [producer.name for producer in producers] == names
