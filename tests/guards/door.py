@@ -77,6 +77,13 @@ ROWS = [
                     "tests/test_reception.py::test_row_9_a_head_that_does_not_end",
                 ),
             ],
+            "Front.connection_made": [
+                (
+                    "self._address == UNKNOWN_ADDRESS",
+                    "False",
+                    "tests/test_reception.py::test_who_is_gone_before_the_address_is_read_counts_for_nobody[plain]",
+                ),
+            ],
             "Front.get_buffer": [
                 (
                     'self._reception.scratch[: MAX_RECEIVED - len(self._received or b"")]',
@@ -182,6 +189,9 @@ ROWS = [
             "Reception.__init__": [
                 ("QuietLogger(_logger)", "_logger", "test_refusals_do_not_fill_the_log"),
             ],
+            "Reception.settle": [
+                ("self.now() < end", "True", "test_those_who_do_not_finish_their_handshake_are_not_waited_for"),
+            ],
             "Reception.close": [
                 ("each.drop(Reason.SHUTTING_DOWN)", "None", "test_close_drops_those_who_wait"),
             ],
@@ -216,7 +226,12 @@ ROWS = [
     *rows(
         "gate",
         {
-            "ServerGate.__init__": [
+            "ServerGate.reload": [
+                (
+                    "self._rate != (rate, size)",
+                    "True",
+                    "test_other_limits_hold_from_then_on_and_what_was_counted_stays",
+                ),
                 (
                     "Rate(TLS_FACTOR * rate.count, rate.seconds)",
                     "Rate(0, rate.seconds)",
@@ -236,7 +251,7 @@ ROWS = [
                 ),
             ],
             "ServerGate.refuse_early": [
-                ("self.open", "True", "test_nobody_gets_in_when_the_gate_is_shut"),
+                ("self.open", "True", "test_who_comes_to_a_gate_that_is_shut_is_not_counted"),
                 (
                     "self._spare_loopback and is_loopback(address)",
                     "is_loopback(address)",
@@ -258,6 +273,8 @@ ROWS = [
                 ),
             ],
             "ServerGate._refuse_full": [
+                ("self.open", "True", "test_nobody_gets_in_when_the_gate_is_shut"),
+                ("self._held", "False", "test_nobody_gets_in_while_the_process_is_short_of_memory"),
                 (
                     "self._connections and self._clients.active >= self._connections",
                     "False",

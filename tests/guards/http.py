@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from guards.source import rows
 
+_LISTENER = (
+    "super().__init__(self._answer, access_log=None, auto_decompress=%s, keepalive_timeout=KEEPALIVE_TIMEOUT, "
+    "lingering_time=LINGER_TIMEOUT)"
+)
+
 ROWS = [
     *rows(
         "http_listener",
@@ -15,7 +20,11 @@ ROWS = [
                 ("status == 400", "False", "TestMalformed::test_nothing_of_it_is_quoted"),
             ],
             "HttpListener.__init__": [
-                ("False", "True", "TestAnswers::test_no_unpacking"),
+                (
+                    _LISTENER % "False",
+                    _LISTENER % "True",
+                    "TestAnswers::test_no_unpacking",
+                ),
                 ("KEEPALIVE_TIMEOUT", "3600.0", "TestBounds::test_a_silent_connection"),
                 ("LINGER_TIMEOUT", "0.0", "TestBody::test_a_body_left_unread"),
             ],
@@ -31,6 +40,14 @@ ROWS = [
             ],
             "HttpListener._answer": [
                 ("except Exception", "()", "TestAnswers::test_unexpected_exception"),
+                (
+                    "self.leaving",
+                    "False",
+                    (
+                        "tests/integration/test_drain.py::"
+                        "test_a_request_that_has_begun_is_finished_and_its_messages_are_delivered"
+                    ),
+                ),
             ],
             "read_body": [
                 (
@@ -64,7 +81,7 @@ ROWS = [
                     "test_not_without_end",
                 ),
             ],
-            "HttpGuard.__init__": [
+            "HttpGuard.reload": [
                 ("not self._api_key", "True", "test_where_the_figures_are_open"),
                 ("is_loopback(config.host)", "True", "test_where_the_figures_are_open"),
             ],
@@ -90,6 +107,13 @@ ROWS = [
                 ('scheme.lower() != "bearer"', "False", "tests/test_http_api.py::TestAuthorisation::test_refused"),
                 ("except AuthError", "()", "tests/test_http_api.py::TestAuthorisation::test_refused"),
                 ("grant.publish", "True", "tests/test_http_api.py::TestStats::test_unauthorised"),
+            ],
+            "HttpGuard.authorise_operator": [
+                (
+                    "await self.authorise(request) is not self.operator",
+                    "False",
+                    "tests/test_http_api.py::TestExplain::test_only_the_key_opens_it",
+                ),
             ],
             "HttpGuard._verified": [
                 ("except Exception", "()", "tests/test_http_api.py::TestSecrets::test_no_token_in_any_log"),
@@ -123,8 +147,8 @@ ROWS = [
             "HttpApi._get_explain": [
                 ("self._guard.open_to_all", "True", "TestExplain::test_only_the_key_opens_it"),
                 (
-                    "await self._guard.authorise(request) is not self._guard.operator",
-                    "False",
+                    "await self._guard.authorise_operator(request)",
+                    "None",
                     "TestExplain::test_only_the_key_opens_it",
                 ),
                 ("number.isascii()", "True", "TestExplain::test_what_is_no_question"),
@@ -133,7 +157,20 @@ ROWS = [
                 ("except ValueError", "()", "TestExplain::test_what_is_no_question"),
                 ("answer is None", "False", "TestExplain::test_what_is_no_question"),
             ],
+            "HttpApi.end_publishing": [
+                ("PUBLISH_TIMEOUT", "3600.0", "TestLifetime::test_a_publisher_that_does_not_go_on_holds_nobody_up"),
+            ],
             "HttpApi._post_publish": [
+                (
+                    "self._in_flight.request()",
+                    "__import__('contextlib').nullcontext()",
+                    (
+                        "tests/integration/test_drain.py::"
+                        "test_a_request_that_has_begun_is_finished_and_its_messages_are_delivered"
+                    ),
+                ),
+            ],
+            "HttpApi._publish_body": [
                 ("await self._guard.authorise(request)", "self._guard.operator", "TestAuthorisation::test_refused"),
                 (
                     'content_type not in {"application/json", "application/x-ndjson"}',
@@ -152,30 +189,46 @@ ROWS = [
                 ),
             ],
             "HttpApi._take_json": [
-                (
-                    "self._check_size(request.content_length or 0)",
-                    "None",
-                    "tests/test_http_api_publish.py::test_the_body_is_asked_for_only_when_it_is_wanted",
-                ),
-                (
-                    "self._check_size(len(body))",
-                    "None",
-                    "tests/test_http_api_publish.py::TestPublishJson::test_the_body_cap",
-                ),
                 ("except BodyError", "()", "tests/test_http_api_publish.py::TestPublishJson::test_no_such_body"),
-            ],
-            "HttpApi._check_size": [
-                (
-                    "limit and size > limit",
-                    "False",
-                    "tests/test_http_api_publish.py::TestPublishJson::test_the_body_cap",
-                ),
             ],
             "HttpApi._take_ndjson": [
                 (
                     "intake.grant.expires_at <= time.time()",
                     "False",
                     "tests/test_http_api_publish.py::TestPublishNdjson::test_a_token_that_expires_on_the_way",
+                ),
+                (
+                    "self._in_flight.stream()",
+                    "__import__('contextlib').nullcontext()",
+                    "tests/integration/test_drain.py::test_a_stream_is_told_where_to_go_on",
+                ),
+            ],
+            "HttpApi._post_rebalance": [
+                (
+                    "await self._guard.authorise_operator(request)",
+                    "None",
+                    "TestRebalance::test_only_the_key_moves_anybody",
+                ),
+                (
+                    '_read_whole(request, MAX_BODY, f"an order may have {MAX_BODY} bytes")',
+                    '_read_whole(request, 0, "")',
+                    "TestRebalance::test_an_order_is_short",
+                ),
+                ("except BusyError", "()", "TestRebalance::test_one_at_a_time"),
+            ],
+            "_read_whole": [
+                (
+                    "check(request.content_length or 0)",
+                    "None",
+                    "tests/test_http_api_publish.py::test_the_body_is_asked_for_only_when_it_is_wanted",
+                ),
+                ("check(len(body))", "None", "tests/test_http_api_publish.py::TestPublishJson::test_the_body_cap"),
+            ],
+            "_read_whole.check": [
+                (
+                    "limit and size > limit",
+                    "False",
+                    "tests/test_http_api_publish.py::TestPublishJson::test_the_body_cap",
                 ),
             ],
         },

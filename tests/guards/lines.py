@@ -47,7 +47,7 @@ ROWS = [
                 ),
                 ("except TimeoutError", "()", "test_who_does_not_go_is_cut_when_the_patience_is_over"),
             ],
-            "Clients._stop_verifications": [
+            "Clients._stop_tasks": [
                 ("task.cancel()", "None", "test_stopping_does_not_wait_for_keys"),
             ],
             "Clients.closed": [

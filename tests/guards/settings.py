@@ -143,6 +143,11 @@ ROWS = [
                 ),
             ],
             "_find_port_conflicts": [
+                (
+                    "config.server.fd == config.http.fd",
+                    "False",
+                    "test_two_servers_do_not_share_a_socket_that_was_passed_on",
+                ),
                 ("len(hosts) == 1", "False", "test_two_servers_do_not_share_a_port"),
                 ('hosts & {"0.0.0.0", "::"}', "False", "test_two_servers_do_not_share_a_port"),
             ],
