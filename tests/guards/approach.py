@@ -97,7 +97,7 @@ ROWS = [
             ],
             "peer_address": [
                 (
-                    'str(peer[0]) if peer else UNKNOWN_ADDRESS',
+                    "str(peer[0]) if peer else UNKNOWN_ADDRESS",
                     "str(peer[0])",
                     "test_who_was_gone_before_the_accept_has_no_address",
                 ),

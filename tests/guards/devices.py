@@ -193,7 +193,7 @@ ROWS = [
             ],
             "MqttProducer._publish_event": [
                 (
-                    'if retained:\n    self._skipped += 1\n    return',
+                    "if retained:\n    self._skipped += 1\n    return",
                     "pass",
                     "test_retained_messages_are_the_state_and_no_events",
                 ),
