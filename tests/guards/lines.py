@@ -191,10 +191,6 @@ ROWS = [
             "QuietLogger.isEnabledFor": [
                 ("level >= logging.WARNING", "True", "test_lines_a_connection_are_left_out"),
             ],
-            "QuietLogger.log": [
-                ("now - self._second_began >= 1.0", "True", "test_so_many_lines_a_second"),
-                ("not self._left", "False", "test_so_many_lines_a_second"),
-            ],
         },
     ),
 ]
