@@ -35,7 +35,7 @@ class Upkeep:
         self._strangers = strangers
         self._limit = MemoryLimit(memory, refuse=refuse, shed=hub.shed)
         self._descriptors = DescriptorWatch()
-        self._trimmer = Trimmer(self._estimate)
+        self._trimmer = Trimmer(self.used)
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -69,7 +69,8 @@ class Upkeep:
         tell_suppressed()
         self._timer = asyncio.get_running_loop().call_later(PERIOD, self._tell_suppressed)
 
-    def _estimate(self) -> int:
+    def used(self) -> int:
+        """Return the bytes that clients and strangers take, roughly."""
         connections = len(self._hub.connections())
         secured = 0 if self._strangers is None else connections + self._strangers()
         return connections * CONNECTION + secured * TLS + self._hub.index.entries * SUBSCRIPTION

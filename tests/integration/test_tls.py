@@ -135,14 +135,14 @@ async def test_a_stranger_that_does_not_finish_the_tls_handshake_is_let_go(
 
 async def test_what_strangers_in_the_handshake_take_is_known_to_the_trimmer(tls: dict[str, str]) -> None:
     async with running(tls=tls, server={"handshake_timeout": 0}) as site:
-        rest = site.server._estimate_memory()
+        rest = site.server._upkeep.used()
         with contextlib.ExitStack() as strangers:
             for _ in range(20):
                 one = strangers.enter_context(socket.create_connection(("127.0.0.1", site.server.port)))
                 one.sendall(client_hello())
             await until(lambda: site.server._reception.half_open == 20)
-            assert site.server._estimate_memory() == rest + 20 * TLS
-        await until(lambda: site.server._estimate_memory() == rest)
+            assert site.server._upkeep.used() == rest + 20 * TLS
+        await until(lambda: site.server._upkeep.used() == rest)
 
 
 async def test_a_stranger_that_says_nothing_behind_the_tls_handshake_is_let_go(
