@@ -34,7 +34,7 @@ CONTRACT = {
         "fragments": 64, "batch_items": 50, "subscriptions": 1000, "device_ids": 10_000,
         "min_interval": 0.0, "replayed_messages": 4000, "publication_size": 65_536, "json_depth": 16,
         "queue_mark": 512 << 10, "queue_size": 2 << 20, "queue_time": 30.0, "queue_limit": 4 << 20,
-        "all_queues": 256 << 20, "addresses": 100_000,
+        "all_queues": 256 << 20, "memory": 0, "addresses": 100_000,
     },
     "history": {"latest_size": 64 << 20, "messages": 10_000, "size": 16 << 20, "age": 300.0},
     "security": {

@@ -313,7 +313,7 @@ async def test_data_is_gathered_for_the_flush_interval() -> None:
 async def test_lines_that_were_left_out_are_told_without_a_later_one(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("valtronics_fast.server.PERIOD", 0.05)
+    monkeypatch.setattr("valtronics_fast.upkeep.PERIOD", 0.05)
     logger = limited("limited.while-it-runs", lines=1, period=0.1)
     async with running():
         for _ in range(3):

@@ -61,19 +61,22 @@ cdef bytes converted(bytes frame, uint8_t format):
 
 cdef bytes inflated(const char *data, Py_ssize_t size, Py_ssize_t limit, int *error):
     """Return the message that was compressed, of at most `limit` bytes."""
-    cdef bytes message
+    cdef bytes message, excess = b""
     if size == 0:
         return b""          # some compressors make nothing out of nothing
     stream = _decompressobj(-WINDOW_BITS)
     try:
-        message = stream.decompress(PyBytes_FromStringAndSize(data, size) + END, limit + 1 if limit else 0)
+        message = stream.decompress(PyBytes_FromStringAndSize(data, size), limit + 1 if limit else 0)
+        if not limit or PyBytes_GET_SIZE(message) <= limit:
+            excess = stream.decompress(END, 1)
     except _zlib_error:
         message = None
     if message is not None and limit and PyBytes_GET_SIZE(message) > limit:
         error[0] = CloseCode.CLOSE_TOO_BIG
         return None
-    # A stream that breaks off would give a shortened message, and of one that goes on behind its end the rest is lost.
-    if message is None or not stream.eof or stream.unused_data not in LEFT:
+    # A stream that breaks off would give a shortened message, or take the end for a part of it; of one that goes on
+    # behind its end the rest would be lost.
+    if message is None or excess or not stream.eof or stream.unused_data not in LEFT:
         error[0] = CloseCode.CLOSE_INVALID_UTF8         # RFC 6455, 7.4.1: data that is not consistent with its type
         return None
     return message

@@ -22,7 +22,7 @@ SUBSCRIPTIONS_KEEP = 120 * MIB
 AUTH, HTTP_AUTH = "authentication failed", "HTTP authentication failed"
 REPORT = "a client reports an error"
 BANNED = "an address is banned"
-NOT_RELOADED = "reloading failed, what was there stays in use"
+NOT_RELOADED = "reloading failed, nothing was changed"
 
 
 def simple(

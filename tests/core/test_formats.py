@@ -9,7 +9,7 @@ import zlib
 import msgpack
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.harness import Server, telemetry
@@ -99,6 +99,7 @@ def test_more_than_is_allowed_is_too_big(data: bytes) -> None:
 
 
 @given(st.binary(min_size=1, max_size=500), st.integers(1, 500))
+@example(b"\x90\x90\x90\x90\x91\x90\x90\x92\x90\x90\x93\x90\x90\x94\x95", 5)
 def test_a_message_that_breaks_off_is_none(data: bytes, missing: int) -> None:
     whole = packed(data)
     assert inflate(whole[: max(len(whole) - missing, 1)]) in ((None, CloseCode.CLOSE_INVALID_UTF8), (data, 0))
