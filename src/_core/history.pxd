@@ -46,6 +46,7 @@ cdef class History:
                          double now) except NoResult.EXC
     cdef NoResult put(self, Publication publication, uint64_t offset, Py_ssize_t size, double now) except NoResult.EXC
     cdef NoResult merge(self, list publications, list offsets, double now) except NoResult.EXC
+    cdef void begin(self, uint64_t offset) noexcept
     cdef void advance(self, uint64_t offset) noexcept
     cdef NoResult reserve(self) except NoResult.EXC
     cdef void drop_oldest(self) noexcept

@@ -109,6 +109,15 @@ cdef class History:
             self.put(<Publication>publication, offset, (<Publication>publication).finish(), at)
         return NoResult.OK
 
+    cdef void begin(self, uint64_t offset) noexcept:
+        """Forget everything; offsets go on behind another one."""
+        cdef int partition
+        while self.count:
+            self.drop_oldest()
+        self.last = self.lost = offset
+        for partition in range(PARTITIONS):
+            self.floors[partition] = <uint64_t>NOT_FOLLOWED
+
     cdef void advance(self, uint64_t offset) noexcept:
         """Everything up to an offset has come."""
         self.last = max(self.last, offset)

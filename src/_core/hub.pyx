@@ -289,6 +289,18 @@ cdef class Hub(Fanout):
                 offset += 1
         return matched
 
+    @property
+    def log_position(self):
+        """The offset up to which everything has come from the log, as far as it is followed."""
+        return max([history.last for history in self.histories])
+
+    def begin_log(self, str epoch not None, uint64_t offset):
+        """Begin with another log, or with one that has lost what it had: offsets up to now mean nothing any more."""
+        cdef int channel
+        self.epoch = epoch
+        for channel in range(CHANNEL_COUNT):
+            self.history_of(channel).begin(offset)
+
     def advance_log(self, uint64_t offset):
         """Note that everything up to an offset has come from the log, as far as it is followed."""
         cdef int channel

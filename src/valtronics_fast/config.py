@@ -234,12 +234,31 @@ class BackplaneConfig(Section, frozen=True, kw_only=True):
     url: Annotated[
         str,
         setting(
-            "The backplane; memory:// is this server alone.",
-            allowed="memory://",
+            "What carries messages between several servers; memory:// is this server alone.",
+            allowed="memory://, or a URL that begins with redis://, rediss://, valkey:// or valkeys://",
             sensitive="url",
             check=checks.check_backplane_url,
         ),
     ] = "memory://"
+    prefix: Annotated[
+        str,
+        setting(
+            "What the names of everything on the backplane begin with; servers with the same one share their data.",
+            allowed="1 to 32 letters, digits, `-`, `_`",
+            check=checks.check_prefix,
+        ),
+    ] = "valtronics"
+    entries: Annotated[
+        Count,
+        setting("What the backplane keeps of each of 256 lanes for recovery.", unit="entries of up to 512 messages"),
+    ] = 1000
+    buffer: Annotated[
+        Size, setting("What waits for the backplane while it is away; then the oldest is given up.", zero="nothing")
+    ] = 64 << 20
+    patience: Annotated[
+        Duration,
+        setting("Time that a start, a subscription or an acknowledgement waits for the backplane.", zero="none"),
+    ] = 5.0
 
 
 class LoggingConfig(Section, frozen=True, kw_only=True):

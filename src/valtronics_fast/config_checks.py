@@ -31,6 +31,7 @@ __all__ = [
     "check_jwks_url",
     "check_mqtt_url",
     "check_origins",
+    "check_prefix",
     "check_proxies",
     "check_secret",
     "check_topics",
@@ -101,8 +102,14 @@ def check_mqtt_url(value: str) -> None:
 
 def check_backplane_url(value: str) -> None:
     """Check the backplane's URL."""
-    if value != "memory://":
-        raise ValueError("must be memory://")
+    if value != "memory://" and not value.startswith(("redis://", "rediss://", "valkey://", "valkeys://")):
+        raise ValueError("must be memory:// or begin with redis://, rediss://, valkey:// or valkeys://")
+
+
+def check_prefix(value: str) -> None:
+    """Check what names on the backplane begin with: nothing in it may mean something there."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", value):
+        raise ValueError("must be 1 to 32 letters, digits, - or _")
 
 
 def check_topics(value: tuple[str, ...]) -> None:

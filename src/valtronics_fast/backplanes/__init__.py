@@ -1,20 +1,39 @@
-"""How several servers share what is published; `base` says what a backplane is."""
+"""How several servers share what is published; `base` says what a backplane is, `log` what a shared one is made of."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from valtronics_fast.backplanes.memory import MemoryBackplane
+from valtronics_fast.backplanes.shared import SharedBackplane
+from valtronics_fast.errors import ConfigError
 
 if TYPE_CHECKING:
     from valtronics_fast.backplanes.base import Backplane
+    from valtronics_fast.backplanes.log import Log
     from valtronics_fast.config import BackplaneConfig
 
 __all__ = ["open_backplane"]
 
 
 def open_backplane(config: BackplaneConfig) -> Backplane:
-    """Return the backplane of a URL; the configuration has checked its scheme."""
-    if config.url.startswith("memory:"):
+    """Return the backplane of a URL, whose scheme the configuration has checked.
+
+    Raises:
+        ConfigError: the library that it needs is not installed.
+    """
+    scheme = config.url.partition(":")[0]
+    if scheme == "memory":
         return MemoryBackplane()
-    raise ValueError(f"no backplane for {config.url.partition(':')[0]}:")
+    try:
+        return SharedBackplane(_make_log(config), config)
+    except ImportError as error:
+        extra = "nats" if scheme in {"nats", "tls"} else "redis"
+        raise ConfigError([f"{scheme}: needs a library: pip install 'valtronics-fast[{extra}]' ({error})"]) from error
+
+
+def _make_log(config: BackplaneConfig) -> Log:
+    """Return the log of a URL. What it needs is imported by those who use it."""
+    from valtronics_fast.backplanes.redis_log import RedisLog  # noqa: PLC0415
+
+    return RedisLog(config)
