@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from valtronics_fast.backplanes.log import Receiver
     from valtronics_fast.config import BackplaneConfig
 
-__all__ = ["RedisLog"]
+__all__ = ["APPEND", "RedisLog"]
 
 TIMEOUT = 3.0
 """Seconds that Redis has to answer."""
@@ -40,7 +40,7 @@ MAX_READ = 1000
 _Message = tuple[bytes, bytes, bytes]
 """What comes on a connection that has subscribed: a kind, a channel, and what it is about."""
 
-_APPEND = """
+APPEND = """
 local time = redis.call('TIME')
 local last = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), time[1] * 1000000 + time[2] - 1)
 for i = 2, #ARGV, 3 do
@@ -86,7 +86,7 @@ class RedisLog:
         self._receiver = receiver
         self._inbox = f"{self._key}:node:{node}".encode()
         self._client = await self._call(self._find())
-        self._append_script = self._client.register_script(_APPEND)
+        self._append_script = self._client.register_script(APPEND)
         self._announce_script = self._client.register_script(_ANNOUNCE)
         self._connection = self._client.connection_pool.make_connection()
         await self._call(self._connection.connect())
