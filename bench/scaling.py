@@ -1,4 +1,4 @@
-"""A cluster on paper: how many processes, how much backplane, memory and network a load takes, and what gives out first.
+"""A cluster on paper: the processes, backplane, memory and network that a load takes, and what gives out first.
 
     python bench/scaling.py                       # the table of docs/scaling.md
     python bench/scaling.py --connections 50000 --devices 20000 --rate 2 --watched 5 --flush-interval 0.05
@@ -7,8 +7,7 @@ Unit costs are measured (scaling_costs.py writes baselines/costs.json). One proc
 connections draw the devices that they watch, these have their partitions, and every publication of the simulated time
 is put into the turn in which it is written; the rest of the cluster is like it. The number of processes is the least
 with which each is busy for at most 60 % of a core. Where one backplane can't carry it, the fleet is divided into cells:
-clusters with a backplane of their own (`backplane.prefix` on servers of their own), each with its part of the devices and
-of the connections that watch them.
+clusters with a backplane of their own, each with its part of the devices and of the connections that watch them.
 """
 
 from __future__ import annotations
@@ -193,8 +192,9 @@ def row(load: Load) -> str:
 
 
 HEAD = (
-    "| connections | publications/s | flush | cells x processes | busy: receive + deliver + publish | backplane, cores | "
-    "backplane in / out, MB/s | to clients, MB/s | memory of a process, MiB | first to give out |\n" + "| --- " * 10 + "|"
+    "| connections | publications/s | flush | cells x processes | busy: receive + deliver + publish | "
+    "backplane, cores | backplane in / out, MB/s | to clients, MB/s | memory of a process, MiB | "
+    "first to give out |\n" + "| --- " * 10 + "|"
 )
 
 TABLE = [
