@@ -190,7 +190,8 @@ cdef class Hub(Fanout):
             raise RuntimeError("publish() within publish()")
         self._publishing = True
         try:
-            size = self.measure(publication)
+            # What has come from the log was measured by the node that published it.
+            size = self.measure(publication) if self.lanes is None else publication.finish()
             self.index.prepare(publication, &probe)
             self.publication += 1
             self._planned = 0
@@ -238,7 +239,11 @@ cdef class Hub(Fanout):
             PublicationError: the message is none, or too large; it has the wire's code, and nobody got anything.
         """
         cdef Publication publication = publication_of(message)
-        cdef uint64_t offset = 0 if self.lanes is not None else self.history_of(publication.channel).last + 1
+        cdef uint64_t offset = 0
+        if self.lanes is None:
+            offset = self.history_of(publication.channel).last + 1
+        else:
+            self.measure(publication)
         return self.publish_publication(publication, offset, monotonic_seconds() if now is None else now)
 
     # With a log that several nodes share.
@@ -260,13 +265,14 @@ cdef class Hub(Fanout):
         finally:
             buffer_free(&out)
 
-    def receive(self, bytes packets not None, uint64_t offset, now=None):
+    def receive(self, bytes packets not None, uint64_t offset, now=None, *, bint delivered=False):
         """Queue what has come from the log for everybody who is subscribed to it.
 
         Args:
             packets: of one lane.
             offset: of the first one; the others' follow. 0: they have none, for the log is away.
             now: monotonic seconds; None: the clock's.
+            delivered: it was queued before, without an offset, and is only kept for recovery.
 
         Returns:
             How many subscriptions matched.
@@ -284,7 +290,10 @@ cdef class Hub(Fanout):
             publication = packet_read(&reader)
             if offset and offset <= self.history_of(publication.channel).last:
                 raise _PacketError("a packet is older than what has come")
-            matched += self.publish_publication(publication, offset, time)
+            if delivered:
+                self.history_of(publication.channel).append(publication, offset, publication.finish(), time)
+            else:
+                matched += self.publish_publication(publication, offset, time)
             if offset:
                 offset += 1
         return matched
@@ -329,7 +338,7 @@ cdef class Hub(Fanout):
             reader.size = PyBytes_GET_SIZE(packets)
             while reader.size:
                 publication = packet_read(&reader)
-                self.measure(publication)
+                publication.finish()
                 if newest:
                     self.store(publication, time)
                     self.taken[publication.channel] += 1

@@ -76,6 +76,11 @@ cdef class Lanes:
         """Say whether this node follows a lane."""
         return (self.followed[lane // PARTITIONS] >> (lane % PARTITIONS)) & 1 == 1
 
+    def following(self):
+        """Return the lanes that this node follows, in order."""
+        cdef int lane
+        return [lane for lane in range(LANE_COUNT) if self.is_followed(lane)]
+
 
 def lane_of(int channel, device):
     """Return the lane of a device's data.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from valtronics_fast import config_checks as checks
+from valtronics_fast.backplanes.addresses import ALLOWED
 from valtronics_fast.config_limits import HistoryConfig, LimitsConfig
 from valtronics_fast.config_load import gather
 from valtronics_fast.config_security import File, SecurityConfig, TlsConfig
@@ -235,7 +236,7 @@ class BackplaneConfig(Section, frozen=True, kw_only=True):
         str,
         setting(
             "What carries messages between several servers; memory:// is this server alone.",
-            allowed="memory://, or a URL that begins with redis://, rediss://, valkey:// or valkeys://",
+            allowed=ALLOWED,
             sensitive="url",
             check=checks.check_backplane_url,
         ),
@@ -249,11 +250,14 @@ class BackplaneConfig(Section, frozen=True, kw_only=True):
         ),
     ] = "valtronics"
     entries: Annotated[
-        Count,
+        int,
+        msgspec.Meta(ge=1, le=1_000_000),
         setting("What the backplane keeps of each of 256 lanes for recovery.", unit="entries of up to 512 messages"),
     ] = 1000
     buffer: Annotated[
-        Size, setting("What waits for the backplane while it is away; then the oldest is given up.", zero="nothing")
+        int,
+        msgspec.Meta(ge=1 << 20, le=1 << 30, extra={"kind": "size"}),
+        setting("What waits for the backplane while it is away; then the oldest is given up."),
     ] = 64 << 20
     patience: Annotated[
         Duration,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
+from valtronics_fast.backplanes.addresses import parse_address
 from valtronics_fast.origins import Origins
 from valtronics_fast.producers.mapping import compile_topics
 
@@ -102,8 +103,7 @@ def check_mqtt_url(value: str) -> None:
 
 def check_backplane_url(value: str) -> None:
     """Check the backplane's URL."""
-    if value != "memory://" and not value.startswith(("redis://", "rediss://", "valkey://", "valkeys://")):
-        raise ValueError("must be memory:// or begin with redis://, rediss://, valkey:// or valkeys://")
+    parse_address(value)
 
 
 def check_prefix(value: str) -> None:

@@ -1,4 +1,13 @@
-"""Newest values from another node, for lanes that this one begins to follow or has missed something of."""
+"""Newest values from another node, for lanes that this one begins to follow or has missed something of.
+
+A dump goes from node to node in pieces, of which a few are on their way at a time: the connections that they take are
+those of live data, and brokers bound what may wait there.
+
+    request   magic | u64 node | u32 number | u64 position | 256 bits: lanes         (little-endian)
+    piece     magic | u32 number | u16 lane | u64 position | bytes of packets
+    end       magic | u32 number | u16 END  | u64 how many pieces there were
+    credit    magic | u64 node | u32 number                                          one more piece may come
+"""
 
 from __future__ import annotations
 
@@ -11,16 +20,29 @@ from valtronics_fast._core.packet import PacketError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from valtronics_fast.backplanes.members import Members
+
 __all__ = ["Dump", "Dumps"]
 
-PATIENCE = 2.0
-"""Seconds within which another node has to answer."""
+PATIENCE = 1.5
+"""Seconds within which something has to come from the other node."""
 
-_REQUEST = struct.Struct("<4sQI")
-_ANSWER = struct.Struct("<4sIqQ")
-_ASKED = b"vfa\x01"
-_TOLD = b"vfd\x01"
-_END = -1
+ATTEMPTS = 2
+"""Nodes that are asked about a lane, one after the other."""
+
+PIECE = 128 << 10
+"""Bytes of a piece, at most."""
+
+WINDOW = 8
+"""Pieces on their way."""
+
+_REQUEST = struct.Struct("<4sQIQ32s")
+_PIECE = struct.Struct("<4sIHQ")
+_CREDIT = struct.Struct("<4sQI")
+_ASKED = b"vfa\x02"
+_TOLD = b"vfd\x02"
+_CREDITED = b"vfc\x02"
+_END = 0xFFFF
 
 
 class Dump(NamedTuple):
@@ -35,57 +57,84 @@ class Dump(NamedTuple):
     packets: bytes
 
 
+class _Request:
+    """What comes from a node that was asked."""
+
+    def __init__(self, node: int) -> None:
+        self.node = node
+        self.pieces = 0
+        self.lanes: dict[int, tuple[int, list[bytes]]] = {}
+        self.end: int | None = None
+        self.has_come = asyncio.Event()
+
+
 class Dumps:
     """Asks other nodes, and answers them.
 
     Args:
         node: this node's number.
+        members: the others.
         send: tells a node something.
-        dump: returns this node's newest values of lanes, and its position.
+        dump: returns this node's newest values of those of some lanes that it follows, not older than a position; and
+            their position.
     """
 
     def __init__(
         self,
         node: int,
+        members: Members,
         send: Callable[[int, bytes], Awaitable[None]],
-        dump: Callable[[list[int]], tuple[dict[int, bytes], int]],
+        dump: Callable[[list[int], int], Awaitable[tuple[dict[int, bytes], int]]],
     ) -> None:
         self.given = 0
         self.taken = 0
         self._node = node
+        self._members = members
         self._send = send
         self._dump = dump
         self._number = 0
-        self._waiting: dict[int, tuple[dict[int, Dump], asyncio.Future[None]]] = {}
+        self._asked: dict[int, _Request] = {}
+        self._answering: dict[tuple[int, int], asyncio.Semaphore] = {}
 
-    async def fetch(self, asked: Mapping[int, list[int]]) -> dict[int, Dump]:
-        """Return what the nodes that are asked have of lanes; without those who do not answer.
+    async def fetch(self, lanes: list[int], position: int, first: Mapping[int, int] | None = None) -> dict[int, Dump]:
+        """Return what other nodes have of lanes; without those that no node tells of.
 
         Args:
-            asked: node -> the lanes that it is asked about.
+            lanes: which ones.
+            position: what they have must not be older.
+            first: lane -> the node that is asked first, if it follows it.
 
         Raises:
             LogError: the log is away.
         """
-        answers = await asyncio.gather(*[self._fetch(node, lanes) for node, lanes in asked.items()])
-        return {lane: dump for answer in answers for lane, dump in answer.items()}
-
-    async def _fetch(self, node: int, lanes: list[int]) -> dict[int, Dump]:
-        self._number = number = (self._number + 1) % 2**32
+        await asyncio.sleep(self._members.unknown(asyncio.get_running_loop().time()))
         found: dict[int, Dump] = {}
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = found, done
+        tried = {self._node}
+        for _ in range(ATTEMPTS):
+            asked = self._members.followers([lane for lane in lanes if lane not in found], first=first, but=tried)
+            if not asked:
+                break
+            for answer in await asyncio.gather(*[self._fetch(node, some, position) for node, some in asked.items()]):
+                found.update(answer)
+            tried.update(asked)
+        self.taken += len(found)
+        return found
+
+    async def _fetch(self, node: int, lanes: list[int], position: int) -> dict[int, Dump]:
+        self._number = number = (self._number + 1) % 2**32
+        request = self._asked[number] = _Request(node)
+        mask = sum(1 << lane for lane in lanes)
         try:
-            mask = sum(1 << lane for lane in lanes)
-            await self._send(node, _REQUEST.pack(_ASKED, self._node, number) + mask.to_bytes(32, "little"))
-            async with asyncio.timeout(PATIENCE):
-                await done
+            await self._send(node, _REQUEST.pack(_ASKED, self._node, number, position, mask.to_bytes(32, "little")))
+            while request.end is None or request.pieces < request.end:
+                request.has_come.clear()
+                async with asyncio.timeout(PATIENCE):
+                    await request.has_come.wait()
         except TimeoutError:
             return {}
         finally:
-            del self._waiting[number]
-        self.taken += len(found)
-        return found
+            del self._asked[number]
+        return {lane: Dump(at, b"".join(pieces)) for lane, (at, pieces) in request.lanes.items() if lane in lanes}
 
     def told(self, data: bytes) -> Awaitable[None] | None:
         """Take what a node has sent; return what is to be awaited to answer it.
@@ -93,26 +142,47 @@ class Dumps:
         Raises:
             PacketError: it is nothing of this kind.
         """
-        if data[:4] == _ASKED and len(data) == _REQUEST.size + 32:
-            _, node, number = _REQUEST.unpack_from(data)
-            return self._answer(node, number, int.from_bytes(data[_REQUEST.size :], "little"))
-        if data[:4] != _TOLD or len(data) < _ANSWER.size:
-            raise PacketError("neither a request nor a dump")
-        _, number, lane, position = _ANSWER.unpack_from(data)
-        found, done = self._waiting.get(number, ({}, None))
-        if done is None or done.done():
+        kind = data[:4]
+        if kind == _ASKED and len(data) == _REQUEST.size:
+            _, node, number, position, mask = _REQUEST.unpack(data)
+            return self._answer(node, number, position, int.from_bytes(mask, "little"))
+        if kind == _CREDITED and len(data) == _CREDIT.size:
+            _, node, number = _CREDIT.unpack(data)
+            if window := self._answering.get((node, number)):
+                window.release()
             return None
-        if lane == _END:
-            done.set_result(None)
-        else:
-            found[lane] = Dump(position, data[_ANSWER.size :])
-        return None
+        if kind == _TOLD and len(data) >= _PIECE.size:
+            return self._take(data)
+        raise PacketError("neither a request nor a dump")
 
-    async def _answer(self, node: int, number: int, mask: int) -> None:
-        lanes = [lane for lane in range(256) if mask >> lane & 1]
-        dumped, position = self._dump(lanes)
-        for lane in lanes:
-            packets = dumped.pop(lane, b"")
-            await self._send(node, _ANSWER.pack(_TOLD, number, lane, position) + packets)
-            self.given += 1
-        await self._send(node, _ANSWER.pack(_TOLD, number, _END, position))
+    def _take(self, data: bytes) -> Awaitable[None] | None:
+        _, number, lane, position = _PIECE.unpack_from(data)
+        request = self._asked.get(number)
+        if request is None:
+            return None
+        request.has_come.set()
+        if lane == _END:
+            request.end = position
+            return None
+        request.pieces += 1
+        request.lanes.setdefault(lane, (position, []))[1].append(data[_PIECE.size :])
+        return self._send(request.node, _CREDIT.pack(_CREDITED, self._node, number))
+
+    async def _answer(self, node: int, number: int, position: int, mask: int) -> None:
+        window = self._answering[node, number] = asyncio.Semaphore(WINDOW)
+        pieces = 0
+        try:
+            dumped, position = await self._dump([lane for lane in range(256) if mask >> lane & 1], position)
+            for lane, packets in dumped.items():
+                for begin in range(0, max(1, len(packets)), PIECE):
+                    async with asyncio.timeout(PATIENCE):
+                        await window.acquire()
+                    head = _PIECE.pack(_TOLD, number, lane, position)
+                    await self._send(node, head + packets[begin : begin + PIECE])
+                    pieces += 1
+                self.given += 1
+            await self._send(node, _PIECE.pack(_TOLD, number, _END, pieces))
+        except TimeoutError:  # it is gone, or does not need it any more
+            return
+        finally:
+            del self._answering[node, number]

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 from valtronics_fast._core.packet import PacketError
 
-__all__ = ["MAX_PACKETS", "Envelope", "seal", "unseal"]
+__all__ = ["MAX_BYTES", "MAX_PACKETS", "Envelope", "seal", "unseal"]
 
 MAX_PACKETS = 512
 """Packets of an envelope, at most."""
+
+MAX_BYTES = 256 << 10
+"""Bytes of packets behind which an envelope gets no more of them: brokers bound the size of a message."""
 
 _MAGIC = b"vfl\x01"
 _HEAD = struct.Struct("<4sQQH")
@@ -21,10 +24,11 @@ class Envelope:
     """What one node has published in one lane, about as one piece.
 
     Attributes:
-        node: who; a number of 64 bits that it drew at its start.
+        node: who; a number of 63 bits that it drew at its start.
         sequence: the lane's envelopes of that node are numbered from 1.
         count: how many packets.
-        packets: one after the other (packet.pxd).
+        packets: one after the other (packet.pxd). None at all: the node has given up what had this number, and those
+            before it that have not come.
     """
 
     node: int

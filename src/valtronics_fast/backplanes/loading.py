@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 from valtronics_fast._core.packet import PacketError
 from valtronics_fast.backplanes.envelope import Envelope, unseal
+from valtronics_fast.backplanes.log import LogError
+from valtronics_fast.backplanes.sequences import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Awaitable, Callable, Collection, Iterable
 
     from valtronics_fast._core.hub import Hub
     from valtronics_fast._core.lanes import Lanes
-    from valtronics_fast.backplanes.dumps import Dumps
-    from valtronics_fast.backplanes.log import Entry, Log
-    from valtronics_fast.backplanes.members import Members
+    from valtronics_fast.backplanes.dumps import Dump, Dumps
+    from valtronics_fast.backplanes.log import Entry, Kept, Log
     from valtronics_fast.backplanes.sequences import Sequences
 
 __all__ = ["Loading", "lanes_of"]
@@ -31,103 +32,169 @@ def lanes_of(hub: Hub) -> Lanes:
 
 
 class Loading:
-    """Lanes that are about to be followed; requests that come while others are at work are done together.
+    """Lanes that are about to be followed; what is asked for while others are loaded comes next, all in one go.
 
     The newest values come from a node that follows the lane; what was published behind them, and the history, from the
-    log. Entries that arrive meanwhile wait in `arrived`: nobody here is subscribed yet, so they are taken in like
-    what was read.
+    log. Entries that arrive meanwhile wait: nobody here is subscribed yet, so they are taken in like what was read.
 
     Args:
-        node: this node's number.
         log: where from.
         dumps: newest values.
-        members: whom to ask.
         sequences: gets to know the numbers of what was read.
+        sync: waits until everything has come that was appended; returns the offset. LogError: the log is away.
 
     Attributes:
+        hub: what follows.
         lanes: that are being loaded.
-        arrived: (lane, entry) that have come of them meanwhile.
         loaded: how many lanes were loaded since the start.
+        unsure: lanes that no node told of, and when they were loaded: one may not have been known yet.
     """
 
-    def __init__(self, node: int, log: Log, dumps: Dumps, members: Members, sequences: Sequences) -> None:
+    hub: Hub
+
+    def __init__(self, log: Log, dumps: Dumps, sequences: Sequences, sync: Callable[[], Awaitable[int]]) -> None:
         self.lanes: frozenset[int] = frozenset()
-        self.arrived: list[tuple[int, Entry]] = []
         self.loaded = 0
-        self._node = node
+        self.unsure: dict[int, float] = {}
         self._log = log
         self._dumps = dumps
-        self._members = members
         self._sequences = sequences
+        self._sync = sync
+        self._arrived: list[tuple[int, Entry]] = []
         self._wanted: set[int] = set()
-        self._work: asyncio.Task[None] | None = None
+        self._round: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
+        self._losses = 0
 
-    async def load(self, hub: Hub, lanes: Collection[int]) -> None:
-        """Follow lanes.
+    def arrive(self, lane: int, entry: Entry) -> None:
+        """Take what has come of a lane that is being loaded."""
+        self._arrived.append((lane, entry))
+
+    def lose(self) -> None:
+        """The log is away: what is on its way must not be taken for loaded."""
+        self._losses += 1
+
+    def doubt(self, lanes: Collection[int], since: float) -> list[int]:
+        """Return which lanes were loaded without a node that has turned up now, and has followed them already.
+
+        Args:
+            lanes: that it follows.
+            since: it could have been heard before, of those that were loaded earlier (seconds, monotonic).
+        """
+        self.unsure = {lane: at for lane, at in self.unsure.items() if at > since}
+        doubtful = [lane for lane in lanes if lane in self.unsure]
+        for lane in doubtful:
+            del self.unsure[lane]
+        return doubtful
+
+    async def stop(self) -> None:
+        """Let it be."""
+        work, self._round = self._round, None
+        if work is not None:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    async def load(self, lanes: Collection[int]) -> None:
+        """Follow lanes. It goes on when who waits for it is cancelled.
 
         Raises:
             LogError: the log is away.
         """
-        followed = lanes_of(hub)
-        self._wanted.update(lanes)
-        async with self._lock:
-            missing = frozenset(lane for lane in self._wanted if not followed.is_followed(lane))
-            self._wanted.clear()
-            if missing:
-                try:
-                    await self._load(hub, missing)
-                finally:
-                    self.lanes = frozenset()
-                    self.arrived = []
+        while missing := self._missing(lanes):
+            self._wanted.update(missing)
+            if self._round is None or self._round.done():
+                self._round = asyncio.create_task(self._load_wanted(), name="loading")
+                self._round.add_done_callback(_look_at)
+            await asyncio.shield(self._round)
 
-    async def leave(self, hub: Hub, lanes: Collection[int]) -> None:
+    def _missing(self, lanes: Iterable[int]) -> frozenset[int]:
+        followed = lanes_of(self.hub)
+        return frozenset(lane for lane in lanes if not followed.is_followed(lane))
+
+    async def leave(self, lanes: Collection[int]) -> None:
         """Follow lanes no longer that nobody here needs.
 
         Raises:
-            LogError: the log is away.
+            LogError: the log is away; they are not followed any more all the same.
         """
-        followed = lanes_of(hub)
+        followed = lanes_of(self.hub)
         async with self._lock:
             needed = {*followed.wanted(), *self._wanted}
             leaving = [lane for lane in lanes if lane not in needed]
             followed.set_followed(leaving, False)
             for lane in leaving:
-                hub.histories[lane // PARTITIONS].set_floor(lane % PARTITIONS, None)
+                self.hub.histories[lane // PARTITIONS].set_floor(lane % PARTITIONS, None)
+                self.unsure.pop(lane, None)
             self._sequences.forget_lanes(leaving)
             await self._log.unfollow(leaving)
 
-    async def _load(self, hub: Hub, lanes: frozenset[int]) -> None:
-        self.lanes = lanes
+    async def _load_wanted(self) -> None:
+        await asyncio.sleep(0)  # what else is asked for in this turn comes with it
+        async with self._lock:
+            self.lanes = self._missing(self._wanted)
+            self._wanted.clear()
+            try:
+                await self._load(sorted(self.lanes), self._losses)
+            finally:
+                self.lanes = frozenset()
+                self._arrived = []
+
+    async def _load(self, lanes: list[int], losses: int) -> None:
         await self._log.follow(lanes)
-        dumps = await self._dumps.fetch(self._members.followers(sorted(lanes), but=self._node))
-        read = dict(zip(lanes, await asyncio.gather(*[self._log.read(lane, None) for lane in lanes]), strict=True))
+        # Without this an entry could be older than what comes and newer than what this node knows to have come.
+        position = await self._sync()
+        dumps = await self._dumps.fetch(lanes, position)
+        read = await self._log.read(lanes, None)
+        if losses != self._losses:
+            raise LogError("it was lost meanwhile")
         # From here on nothing waits: what has come by now is taken, what comes later is live.
+        hub = self.hub
+        hub.advance_log(max((entry.offset for _, entry in self._arrived), default=0))
         position = hub.log_position
         for lane in lanes:
-            floor, entries = read[lane]
-            found = {entry.offset: entry for entry in entries if entry.offset <= position}
-            found.update({entry.offset: entry for other, entry in self.arrived if other == lane})
-            opened = self._opened(lane, [found[offset] for offset in sorted(found)])
-            dump = dumps.get(lane)
-            if dump is not None:
-                hub.absorb([(dump.packets, 0)], newest=True)
-            since = 0 if dump is None else dump.position
-            hub.absorb([(envelope.packets, at) for at, envelope in opened if at > since], newest=True)
-            hub.absorb([(envelope.packets, at) for at, envelope in opened], newest=False)
-            hub.histories[lane // PARTITIONS].set_floor(lane % PARTITIONS, floor)
+            found = {entry.offset: entry for entry in read[lane].entries if entry.offset <= position}
+            found.update({entry.offset: entry for other, entry in self._arrived if other == lane})
+            self._take(lane, read[lane], [found[offset] for offset in sorted(found)], dumps.get(lane))
         lanes_of(hub).set_followed(lanes, True)
         self.loaded += len(lanes)
 
-    def _opened(self, lane: int, entries: list[Entry]) -> list[tuple[int, Envelope]]:
-        """Return the envelopes of a lane with their offsets, once each."""
+    def _take(self, lane: int, kept: Kept, entries: list[Entry], dump: Dump | None) -> None:
+        """Take in what is known of a lane; what can't be read is left out."""
+        floor, opened = self._opened(lane, kept.floor, entries)
+        since = 0
+        if dump is not None and self._absorb([(dump.packets, 0)], newest=True):
+            since = dump.position
+        else:
+            self.unsure[lane] = asyncio.get_running_loop().time()
+        self._absorb([(envelope.packets, at) for at, envelope in opened if at > since], newest=True)
+        if not self._absorb([(envelope.packets, at) for at, envelope in opened], newest=False):
+            floor = self.hub.log_position
+        self.hub.histories[lane // PARTITIONS].set_floor(lane % PARTITIONS, floor)
+
+    def _absorb(self, entries: list[tuple[bytes, int]], *, newest: bool) -> bool:
+        try:
+            self.hub.absorb(entries, newest=newest)
+        except PacketError:
+            return False
+        return True
+
+    def _opened(self, lane: int, floor: int, entries: list[Entry]) -> tuple[int, list[tuple[int, Envelope]]]:
+        """Return behind which offset nothing is missing, and the envelopes of a lane with their offsets, once each."""
         opened = []
         for offset, blob in entries:
             try:
                 envelope = unseal(blob)
             except PacketError:
                 continue
-            if self._sequences.last(envelope.node, lane) < envelope.sequence:
-                self._sequences.take(envelope.node, lane, envelope.sequence)
+            outcome = self._sequences.take(envelope.node, lane, envelope.sequence)
+            if outcome is Outcome.GAP or not envelope.packets:
+                floor = offset
+            if outcome is not Outcome.REPEATED:
                 opened.append((offset, envelope))
-        return opened
+        return floor, opened
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    """Look at how a round ended: nobody may be left who waits for it."""
+    if not task.cancelled():
+        task.exception()

@@ -1,6 +1,6 @@
 """What a log is: an order of what several nodes publish that all of them agree on, of which the newest part is kept.
 
-SharedBackplane makes a backplane of any log; `redis_log`, `nats_log` and `bus_log` are the logs there are.
+SharedBackplane makes a backplane of any log; `redis_log` and `nats_log` are the logs there are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from valtronics_fast.errors import ValtronicsError
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-__all__ = ["Batch", "Entry", "Log", "LogError", "Opened", "Receiver"]
+__all__ = ["Batch", "Entry", "Kept", "Log", "LogError", "Receiver"]
 
 
 class LogError(ValtronicsError):
@@ -45,16 +45,16 @@ class Entry(NamedTuple):
     blob: bytes
 
 
-class Opened(NamedTuple):
-    """What a log says of itself when it is opened.
+class Kept(NamedTuple):
+    """What a log still has of a lane.
 
     Attributes:
-        epoch: tells its offsets from those of another log, or of this one after it has lost everything.
-        head: the last offset that it has given.
+        floor: an offset, behind which nothing of the lane is missing.
+        entries: in order.
     """
 
-    epoch: str
-    head: int
+    floor: int
+    entries: list[Entry]
 
 
 class Receiver(Protocol):
@@ -82,11 +82,21 @@ class Log(Protocol):
 
     name: str
 
-    async def open(self, node: str, receiver: Receiver) -> Opened:
-        """Connect, under a node's name."""
+    async def open(self, node: str, receiver: Receiver, epoch: str, position: int) -> str:
+        """Connect.
+
+        Args:
+            node: under which name.
+            receiver: gets what comes.
+            epoch: the last one that this node knew of; in it ...
+            position: ... no offset up to this one is given any more.
+
+        Returns:
+            The epoch: it tells the log's offsets from those of another one, or of this one after it has lost all.
+        """
 
     async def close(self) -> None:
-        """Let go of the connection. Idempotent."""
+        """Let go of the connection; what waits for it raises LogError. Idempotent."""
 
     async def append(self, batches: Sequence[Batch]) -> None:
         """Append in order, and return when that is done."""
@@ -103,13 +113,13 @@ class Log(Protocol):
     async def unfollow(self, lanes: Collection[int]) -> None:
         """Have lanes' entries come no longer."""
 
-    async def read(self, lane: int, after: int | None) -> tuple[int, list[Entry]]:
-        """Return what is kept of a lane.
+    async def sync(self) -> int:
+        """Return an offset of now; everything up to it has come to the receiver, as far as it is followed."""
+
+    async def read(self, lanes: Collection[int], after: int | None) -> dict[int, Kept]:
+        """Return what is kept of lanes.
 
         Args:
-            lane: which one.
+            lanes: which ones.
             after: entries that end behind this offset; None: the newest ones, as many as the log gives at a time.
-
-        Returns:
-            An offset, behind which nothing of the lane is missing, and the entries in order.
         """

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
-__all__ = ["INTERVAL", "LIFETIME", "Heartbeat", "Members"]
+__all__ = ["GREETING", "INTERVAL", "LIFETIME", "Heartbeat", "Members", "mask_of"]
 
 INTERVAL = 1.0
 """Seconds between two heartbeats of a node."""
@@ -17,8 +17,14 @@ INTERVAL = 1.0
 LIFETIME = 5.0
 """Seconds without a heartbeat after which a node counts as gone."""
 
+GREETING = 0.5
+"""Seconds in which the others answer a node that greets them."""
+
 MAX_MEMBERS = 4096
 """Nodes that are remembered."""
+
+_Number = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+_Lane = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -26,21 +32,33 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         node: its number.
-        number: of the heartbeat, from 1 on; 1: it has just started, and published nothing.
+        number: of the heartbeat, from 1 on; 1: it has just started.
         follows: the lanes that it follows, a bit each, as hexadecimal digits.
         sequences: lane -> the last number of its envelopes there, of those that the log has taken lately.
         connections: how many it has.
         users: user -> how many of them are that user's.
+        greets: it does not know the others, who are to say something of themselves at once.
         leaving: it ends.
     """
 
-    node: int
-    number: int
-    follows: str = "0"
-    sequences: dict[int, int] = {}
+    node: _Number
+    number: _Number
+    follows: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{1,64}$")] = "0"
+    sequences: dict[_Lane, _Number] = {}
     connections: int = 0
     users: dict[str, int] = {}
+    greets: bool = False
     leaving: bool = False
+
+    def lanes(self) -> list[int]:
+        """Return the lanes that it follows."""
+        mask = int(self.follows, 16)
+        return [lane for lane in range(256) if mask >> lane & 1]
+
+
+def mask_of(lanes: Collection[int]) -> str:
+    """Return lanes as a heartbeat tells of them."""
+    return f"{sum(1 << lane for lane in lanes):x}"
 
 
 class _Member:
@@ -57,43 +75,57 @@ class Members:
 
     def __init__(self) -> None:
         self._members: dict[int, _Member] = {}
+        self._known_at = 0.0
 
     def __len__(self) -> int:
         return len(self._members)
 
-    def note(self, heartbeat: Heartbeat, now: float) -> None:
-        """Note a heartbeat."""
+    def clear(self) -> None:
+        """Forget everybody: the log is away."""
+        self._members.clear()
+
+    def greet(self, now: float) -> None:
+        """Note that the others are greeted."""
+        self._known_at = now + GREETING
+
+    def unknown(self, now: float) -> float:
+        """Return in how many seconds those who answer are known."""
+        return max(0.0, self._known_at - now)
+
+    def note(self, heartbeat: Heartbeat, now: float) -> bool:
+        """Note a heartbeat; return whether the node was not known."""
+        is_new = heartbeat.node not in self._members
         if heartbeat.leaving:
             self._members.pop(heartbeat.node, None)
-        elif heartbeat.node in self._members or len(self._members) < MAX_MEMBERS:
+        elif not is_new or len(self._members) < MAX_MEMBERS:
             self._members[heartbeat.node] = _Member(heartbeat, now)
+        return is_new
 
-    def prune(self, now: float) -> list[int]:
-        """Forget and return those who are gone."""
-        gone = [node for node, member in self._members.items() if member.heard_at + LIFETIME <= now]
-        for node in gone:
+    def prune(self, now: float) -> None:
+        """Forget those who are gone."""
+        for node in [node for node, member in self._members.items() if member.heard_at + LIFETIME <= now]:
             del self._members[node]
-        return gone
-
-    def clear(self) -> None:
-        """Forget everybody."""
-        self._members.clear()
 
     def heartbeats(self) -> Iterator[Heartbeat]:
         """Return what each of them has said last."""
         return (member.heartbeat for member in self._members.values())
 
-    def followers(self, lanes: Collection[int], *, but: int) -> dict[int, list[int]]:
+    def followers(
+        self, lanes: Collection[int], *, first: Mapping[int, int] | None = None, but: Collection[int] = ()
+    ) -> dict[int, list[int]]:
         """Return which node to ask about which lanes: for each lane one that follows it, if there is one.
 
         Args:
             lanes: which ones.
-            but: the node that asks.
+            first: lane -> the node to ask, if it follows it.
+            but: nodes that are not asked.
         """
         asked: dict[int, list[int]] = {}
-        nodes = [(node, member) for node, member in self._members.items() if node != but]
+        nodes = [(node, member.follows) for node, member in self._members.items() if node not in but]
         for position, lane in enumerate(lanes):
-            following = [node for node, member in nodes if member.follows >> lane & 1]
+            following = [node for node, follows in nodes if follows >> lane & 1]
             if following:
-                asked.setdefault(following[position % len(following)], []).append(lane)
+                best = first.get(lane) if first else None
+                node = best if best in following else following[position % len(following)]
+                asked.setdefault(node, []).append(lane)
         return asked

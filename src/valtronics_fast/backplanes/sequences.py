@@ -23,7 +23,10 @@ class Outcome(enum.Enum):
 
 
 class Sequences:
-    """The last number of each node and lane, of the MAX_NODES that were heard of last."""
+    """The last number of each node and lane, of the MAX_NODES that were heard of last.
+
+    A node counts from its start on, whatever becomes of the log.
+    """
 
     def __init__(self) -> None:
         self._last: dict[int, dict[int, int]] = {}
@@ -56,8 +59,14 @@ class Sequences:
         return last >= sequence
 
     def begin(self, node: int, lanes: Iterable[int]) -> None:
-        """Expect a node's numbers from 1 on: it has just started."""
-        self._of(node).update(dict.fromkeys(lanes, 0))
+        """Expect a node's numbers from 1 on, where none has come yet: it has just started."""
+        numbers = self._of(node)
+        for lane in lanes:
+            numbers.setdefault(lane, 0)
+
+    def touch(self, node: int) -> None:
+        """Note that a node has been heard of: others are forgotten first."""
+        self._last[node] = self._last.pop(node, {})
 
     def last(self, node: int, lane: int) -> int:
         """Return the last number; 0: none has come."""
@@ -69,7 +78,3 @@ class Sequences:
         for numbers in self._last.values():
             for lane in gone & numbers.keys():
                 del numbers[lane]
-
-    def clear(self) -> None:
-        """Forget everything: the log has begun anew."""
-        self._last.clear()
