@@ -110,7 +110,7 @@ class Rejoining:
         if epoch != hub.epoch:
             # What the new log has is newer than what came before: it is taken, as far as its numbers have not come.
             before = 0
-            hub.begin_log(epoch, 0 if followed else position)
+            hub.begin_log(epoch, 0)
             self._gaps.miss(followed)
         read = await self._log.read(followed, before) if followed else {}
         missed = {lane: kept.floor for lane, kept in read.items() if kept.floor > before}
