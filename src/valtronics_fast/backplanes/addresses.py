@@ -70,6 +70,8 @@ def parse_address(url: str) -> Address:
         raise ValueError("must be a URL without a #; in a password it is %23")
     person, at, places = netloc.rpartition("@")
     name, has_password, password = person.partition(":")
+    if kind == "unix" and places:
+        raise ValueError("must be unix:///path/of/the/socket")
     address = Address(
         kind,
         tls,
@@ -94,7 +96,7 @@ def _host(text: str, kind: str) -> tuple[str, int]:
 def _check(address: Address) -> None:
     kind, path = address.kind, address.path
     if kind == "unix":
-        if not path.startswith("/"):
+        if len(path) < 2:
             raise ValueError("must be unix:///path/of/the/socket")
     elif kind == "redis":
         if len(address.hosts) > 1 or not re.fullmatch(r"\d{0,5}", path):

@@ -114,9 +114,11 @@ class Dumps:
             asked = self._members.followers([lane for lane in lanes if lane not in found], first=first, but=tried)
             if not asked:
                 break
-            for answer in await asyncio.gather(*[self._fetch(node, some, position) for node, some in asked.items()]):
+            answers = await asyncio.gather(*[self._fetch(node, some, position) for node, some in asked.items()])
+            for (node, some), answer in zip(asked.items(), answers, strict=True):
                 found.update(answer)
-            tried.update(asked)
+                if len(answer) < len(some):
+                    tried.add(node)
         self.taken += len(found)
         return found
 

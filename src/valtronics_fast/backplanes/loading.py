@@ -73,6 +73,7 @@ class Loading:
     def lose(self) -> None:
         """The log is away: what is on its way must not be taken for loaded."""
         self._losses += 1
+        self.unsure.clear()  # all the others are about to turn up again
 
     def doubt(self, lanes: Collection[int], since: float) -> list[int]:
         """Return which lanes were loaded without a node that has turned up now, and has followed them already.
