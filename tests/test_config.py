@@ -43,7 +43,9 @@ CONTRACT = {
     },
     "tls": {"certfile": "", "keyfile": "", "client_ca": "", "client_auth": "none"},
     "system": {"interval": 5.0},
-    "backplane": {"url": "memory://"},
+    "backplane": {
+        "url": "memory://", "prefix": "valtronics", "entries": 1000, "buffer": 64 << 20, "patience": 5.0,
+    },
     "logging": {"level": "info", "format": "auto"},
 }  # fmt: skip
 

@@ -219,7 +219,8 @@ class RedisLog:
         """Await what Redis does; its errors become the log's."""
         try:
             return await work
-        except (RedisError, OSError, TimeoutError, AttributeError) as error:  # the last: it was disconnected meanwhile
+        except (RedisError, OSError, TimeoutError, AttributeError, RuntimeError) as error:
+            # The last two: it was disconnected just before something was written.
             raise LogError(f"Redis: {type(error).__name__}: {error}") from error
 
     async def _subscribe(self, command: str, channels: Collection[str]) -> None:
