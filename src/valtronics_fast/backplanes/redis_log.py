@@ -57,7 +57,7 @@ return epoch
 """
 # A replica that has become the master may have less than a node has seen: no offset may be given again.
 
-_APPEND = """
+APPEND = """
 local time = redis.call('TIME')
 local last = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), time[1] * 1000000 + time[2] - 1)
 for i = 2, #ARGV, 3 do
@@ -107,7 +107,7 @@ class RedisLog:
         self._node = node
         client = self._client = await self._call(find_redis(self._address, self._key))
         publish = f"'{self._sharded}PUBLISH'"
-        self._append_script = client.register_script(_APPEND.replace("'PUBLISH'", publish))
+        self._append_script = client.register_script(APPEND.replace("'PUBLISH'", publish))
         self._announce_script = client.register_script(_ANNOUNCE.replace("'PUBLISH'", publish))
         arguments = [secrets.token_hex(8), epoch, position]
         found = await self._call(client.register_script(_OPEN)([self._key], arguments))
