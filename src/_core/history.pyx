@@ -110,11 +110,12 @@ cdef class History:
         return NoResult.OK
 
     cdef void begin(self, uint64_t offset) noexcept:
-        """Forget everything; offsets go on behind another one."""
+        """Forget everything; offsets go on behind another one. What is before it may be merged yet."""
         cdef int partition
         while self.count:
             self.drop_oldest()
-        self.last = self.lost = offset
+        self.last = offset
+        self.lost = 0
         for partition in range(PARTITIONS):
             self.floors[partition] = <uint64_t>NOT_FOLLOWED
 

@@ -194,6 +194,23 @@ async def test_what_is_absorbed_is_history_or_newest_values_and_goes_to_nobody()
         assert {name: metric["value"] for name, metric in snapshot["telemetry"].items()} == {"t": 2, "h": 7}
 
 
+async def test_what_was_published_before_this_node_began_can_be_recovered() -> None:
+    """A node that has just started takes over the clients of another one."""
+    async with Server(shared=True, history=10) as server:
+        server.hub.begin_log("log", 50)
+        server.hub.absorb([(packed(server, telemetry(9, t=1), telemetry(9, t=2)), 10)], newest=False)
+        lane = lane_of(Channel.TELEMETRY, 9)
+        server.hub.histories[Channel.TELEMETRY].set_floor(lane, 5)
+        follow(server, lane)
+        for offset, missed in ((10, [2]), (5, [1, 2]), (4, None)):
+            client = await server.login()
+            since = {"epoch": "log", "offset": offset}
+            answer = await subscribe(client, "telemetry", device_id=9, since=since)
+            assert answer["recovered"] is (missed is not None)
+            if missed is not None:
+                assert [message["telemetry"]["t"]["value"] for message in await client.settled()] == missed
+
+
 async def test_a_partition_that_was_not_followed_cannot_be_recovered() -> None:
     async with Server(shared=True, history=10, epoch="log") as server:
         follow(server)
