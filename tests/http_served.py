@@ -109,8 +109,14 @@ class Served:
         verifying = parts.pop("verify", verify)
         self.guard = HttpGuard(config, verifying, trusted, self.suspects, self.statistics)
         figures = {"active": 3, "close_codes": {1000: 1}}
-        parts = {"guard": self.guard, "stats": lambda: figures, "explain": explain, "rebalance": rebalance} | parts
+        self.settled = asyncio.Event()
+        self.settled.set()
+        own = {"guard": self.guard, "settled": self._settle, "stats": lambda: figures}
+        parts = own | {"explain": explain, "rebalance": rebalance} | parts
         self.api = HttpApi(config, publish=self.hub.publish, health=lambda: self.health, **parts)
+
+    async def _settle(self) -> None:
+        await self.settled.wait()
 
     async def ask(self, method: str, path: str, **more: Any) -> tuple[int, Any]:
         url = f"http://127.0.0.1:{self.api.port}{path}"

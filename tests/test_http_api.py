@@ -284,6 +284,7 @@ class TestLifetime:
         second = HttpApi(
             config,
             publish=lambda _: 0,
+            settled=asyncio.Event().wait,  # type: ignore[arg-type]
             guard=served.guard,
             stats=dict,
             explain=lambda *_: None,

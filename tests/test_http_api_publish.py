@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import logging
 import time
@@ -35,6 +36,15 @@ class TestPublishJson:
         answer = {"accepted": 1, "matched": 2, "rejected": [], "rejected_total": 0}
         assert await served.publish(telemetry()) == (200, answer)
         assert served.hub.messages == [telemetry()]
+
+    async def test_the_answer_waits_until_the_backplane_has_it(self, served: Served) -> None:
+        served.settled.clear()
+        asking = asyncio.create_task(served.publish(telemetry()))
+        await served.hub.arrived.wait()
+        assert (await served.publish(telemetry(bad=True)))[0] == 422  # nothing to wait for
+        assert not asking.done()
+        served.settled.set()
+        assert (await asking)[1]["accepted"] == 1
 
     async def test_one_refused(self, served: Served) -> None:
         refusal = {"index": 0, "error": "invalid_message", "message": "it is bad"}

@@ -50,6 +50,7 @@ class HttpApi:
         config: `[http]`: where to listen, the API key, the largest JSON body in bytes (0: no limit).
         publish: hands one data message to the hub; returns the subscriptions matched; raises
             PublicationError.
+        settled: returns when what was published outlives this process, as far as that can be.
         guard: who may use it.
         stats: the figures of `/api/v1/stats`.
         explain: why a connection (its number) does or does not get a device's messages (None: the system's); None when
@@ -66,6 +67,7 @@ class HttpApi:
         config: HttpConfig,
         *,
         publish: Publish,
+        settled: Callable[[], Awaitable[None]],
         guard: HttpGuard,
         stats: Callable[[], dict[str, object]],
         explain: Callable[[int, int | str | None], dict[str, object] | None],
@@ -75,6 +77,7 @@ class HttpApi:
         self.port = config.port
         self._config = config
         self._publish = publish
+        self._settled = settled
         self._guard = guard
         self._stats = stats
         self._explain = explain
@@ -198,6 +201,8 @@ class HttpApi:
             await self._take_json(request, intake)
         else:
             await self._take_ndjson(request, intake)
+        if intake.accepted:
+            await self._settled()
         nothing_accepted = intake.rejected_total and not intake.accepted
         return json_answer(422 if nothing_accepted else 200, intake.answer())
 

@@ -183,6 +183,7 @@ class Server:
         self._http = HttpApi(
             config,
             publish=self.publish,
+            settled=self._settled,
             guard=self._guard,
             stats=self.stats,
             explain=self.explain,
@@ -330,6 +331,11 @@ class Server:
             PublicationError: the message is not valid; `code` is the wire's.
         """
         return self._backplane.publish(message)
+
+    async def _settled(self) -> None:
+        """Wait until what was published is on the backplane; while that is away nobody is kept waiting for it."""
+        if self._backplane.ready():
+            await self._backplane.settled()
 
     def disconnect(self, code: int, *, user: str | None = None, count: int | None = None) -> int:
         """Close connections with a CloseCode, the newest first.
