@@ -160,7 +160,7 @@ cdef class History:
         """Say whether everything of these partitions (a bit each) after an offset is still there."""
         cdef int partition
         self.expire(now)
-        if offset < self.lost or offset > self.last:
+        if offset < self.lost or offset > self.last or partitions & self.apart:
             return False
         for partition in range(PARTITIONS):
             if (partitions >> partition) & 1 and offset < self.floors[partition]:

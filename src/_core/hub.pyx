@@ -270,7 +270,8 @@ cdef class Hub(Fanout):
 
         Args:
             packets: of one lane.
-            offset: of the first one; the others' follow. 0: they have none, for the log is away.
+            offset: of the first one; the others' follow. 0: they have none, for the log is away; until `rejoin_log`
+                nobody can recover in their partitions, since they would be missing.
             now: monotonic seconds; None: the clock's.
             delivered: it was queued before, without an offset, and is only kept for recovery.
 
@@ -283,19 +284,23 @@ cdef class Hub(Fanout):
         cdef double time = monotonic_seconds() if now is None else now
         cdef PacketReader reader
         cdef Publication publication
+        cdef History history
         cdef uint64_t matched = 0
         reader.data = PyBytes_AS_STRING(packets)
         reader.size = PyBytes_GET_SIZE(packets)
         while reader.size:
             publication = packet_read(&reader)
-            if offset and offset <= self.history_of(publication.channel).last:
+            history = self.history_of(publication.channel)
+            if offset and offset <= history.last:
                 raise _PacketError("a packet is older than what has come")
             if delivered:
-                self.history_of(publication.channel).append(publication, offset, publication.finish(), time)
+                history.append(publication, offset, publication.finish(), time)
             else:
                 matched += self.publish_publication(publication, offset, time)
             if offset:
                 offset += 1
+            else:
+                history.apart |= (<uint64_t>1) << partition_of(publication.device)
         return matched
 
     @property
@@ -309,6 +314,12 @@ cdef class Hub(Fanout):
         self.epoch = epoch
         for channel in range(CHANNEL_COUNT):
             self.history_of(channel).begin(offset)
+
+    def rejoin_log(self):
+        """Note that everything has come from the log that was delivered without an offset before."""
+        cdef int channel
+        for channel in range(CHANNEL_COUNT):
+            self.history_of(channel).apart = 0
 
     def advance_log(self, uint64_t offset):
         """Note that everything up to an offset has come from the log, as far as it is followed."""

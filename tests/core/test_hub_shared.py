@@ -211,6 +211,28 @@ async def test_what_was_published_before_this_node_began_can_be_recovered() -> N
                 assert [message["telemetry"]["t"]["value"] for message in await client.settled()] == missed
 
 
+async def test_nobody_recovers_as_long_as_something_was_delivered_that_has_no_offset_yet() -> None:
+    """It stands behind no position, and would be missing."""
+    async with Server(shared=True, history=10, epoch="log") as server:
+        await following(server)
+        server.hub.receive(packed(server, telemetry(1, t=1)), 10)
+        apart = packed(server, telemetry(1, t=2))
+        server.hub.receive(apart, 0)
+        since = {"epoch": "log", "offset": 10}
+
+        async def recovered(device: int) -> list[object]:
+            client = await server.login()
+            answer = await subscribe(client, "telemetry", device_id=device, since=since)
+            values = [message["telemetry"]["t"]["value"] for message in await client.settled()]
+            return [answer["recovered"], *values]
+
+        assert await recovered(1) == [False, 2]
+        assert await recovered(2) == [True]
+        server.hub.receive(apart, 11, delivered=True)
+        server.hub.rejoin_log()
+        assert await recovered(1) == [True, 2]
+
+
 async def test_a_partition_that_was_not_followed_cannot_be_recovered() -> None:
     async with Server(shared=True, history=10, epoch="log") as server:
         follow(server)

@@ -354,6 +354,8 @@ class SharedBackplane:
         """See once a second to what has changed with time."""
         self._members.prune(now)
         self._gaps.resume()
+        if not self._arrivals.apart:
+            self._hub.rejoin_log()
         missing, idle = self._interest.judge(self._lanes.wanted(), self._lanes.following(), now)
         if missing:
             self._spawn(self._follow_late(missing))
