@@ -141,7 +141,7 @@ class RedisLog:
         self._syncs.clear()
         connection, self._connection = self._connection, None
         client, self._client = self._client, None
-        with suppress(RedisError, OSError, TimeoutError):
+        with suppress(RedisError, OSError, TimeoutError, RuntimeError):
             async with asyncio.timeout(TIMEOUT):
                 if connection is not None:
                     await connection.disconnect(nowait=True)
@@ -220,7 +220,7 @@ class RedisLog:
         try:
             return await work
         except (RedisError, OSError, TimeoutError, AttributeError, RuntimeError) as error:
-            # The last two: it was disconnected just before something was written.
+            # The last two: it was disconnected, or its transport closed, before something could be sent.
             raise LogError(f"Redis: {type(error).__name__}: {error}") from error
 
     async def _subscribe(self, command: str, channels: Collection[str]) -> None:
