@@ -256,7 +256,8 @@ async def test_those_who_have_missed_something_are_told_and_get_the_newest_value
         server.hub.absorb([(packed(server, telemetry(1, t=5)), 0)], newest=True)
         server.hub.resync([lane_of(Channel.TELEMETRY, 1)])
         told, snapshot = await recovering.settled()
-        assert told == {"type": "resync", "channel": "telemetry", "position": {"epoch": "log", "offset": 11}}
+        # The connection may end before the snapshot: then there must be another one.
+        assert told == {"type": "resync", "channel": "telemetry", "position": {"epoch": "log", "offset": 0}}
         assert snapshot["telemetry"]["t"]["value"] == 5
         assert await plain.settled() == [snapshot]
         assert await other.settled() == []
