@@ -36,6 +36,8 @@ cdef list replayed(Hub hub, SubscriptionTable table, Subscription subscription, 
     cdef list frames = []
     cdef bytes frame
     if hub.lanes is not None:
+        if selection.offset == 0:       # ahead of a snapshot: what a log has kept is not all that there was
+            return None
         partitions = hub.lanes.partitions_of(subscription.channel, table.covered(subscription))
     # At a frequency only the newest of what was missed is wanted: that is a snapshot.
     if selection.epoch != hub.epoch or is_throttled(&subscription.term.pace) or (

@@ -233,6 +233,18 @@ async def test_nobody_recovers_as_long_as_something_was_delivered_that_has_no_of
         assert await recovered(1) == [True, 2]
 
 
+async def test_who_stands_ahead_of_a_snapshot_gets_one() -> None:
+    """Also where the log has everything since its beginning: it may have begun after what the client lacks."""
+    async with Server(shared=True, history=10, epoch="log") as server:
+        follow(server)
+        server.hub.absorb([(packed(server, telemetry(1, t=1)), 0)], newest=True)
+        server.hub.receive(packed(server, telemetry(2, t=2)), 10)
+        client = await server.login()
+        answer = await subscribe(client, "telemetry", since={"epoch": "log", "offset": 0}, recover=True)
+        assert (answer["recovered"], answer["position"]["offset"]) == (False, 0)
+        assert sorted(message["device_id"] for message in await client.settled()) == [1, 2]
+
+
 async def test_a_partition_that_was_not_followed_cannot_be_recovered() -> None:
     async with Server(shared=True, history=10, epoch="log") as server:
         follow(server)
