@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard src/_core/*)
 
-.PHONY: build demo test sanitize guards fuzz abuse lint types bench docs clean
+.PHONY: build demo test sanitize guards fuzz abuse cluster lint types bench docs clean
 .DEFAULT_GOAL := build
 
 $(BIN)/python:
@@ -91,6 +91,10 @@ fuzz-%: .venv-fuzz/.built
 abuse: $(VENV)/.tools  ## attack a server for some minutes; ROWS=name,name, FLAGS='--quick' (docs/operations.md has more)
 	@tests/install-packages.sh
 	PYTHONPATH=tests $(BIN)/python -m abuse $(if $(ROWS),--rows $(ROWS)) $(FLAGS)
+
+cluster: $(VENV)/.tools  ## harm a cluster of three nodes for some minutes (docs/scaling.md); ROWS=name,name for a part, FLAGS=--quick
+	@tests/install-packages.sh
+	PYTHONPATH=tests $(BIN)/python -m cluster $(if $(ROWS),--rows $(ROWS)) $(FLAGS)
 
 lint: $(VENV)/.tools  ## ruff and cython-lint
 	$(BIN)/ruff check src tests bench
