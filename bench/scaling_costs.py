@@ -1,6 +1,6 @@
 """What each step of a publication through a cluster costs, measured here: the numbers that scaling.py reckons with.
 
-    python bench/scaling_costs.py > bench/baselines/costs.json     # needs redis-server; half a minute, nothing else running
+    python bench/scaling_costs.py > bench/baselines/costs.json     # half a minute, nothing else running
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 import redis
+
 from outside import free_port
 from socketless import Population, telemetry
-
 from valtronics_fast._core.hub import Hub
 from valtronics_fast.backplanes.envelope import Envelope, seal, unseal
 from valtronics_fast.backplanes.outgoing import Outgoing
@@ -29,7 +29,7 @@ WATCHERS = 10  # connections of a device, where what is measured is the match
 ROUNDS = 5
 
 WRITE = 6.73e-6
-"""CPU seconds of a write to a connection (docs/performance.md, Fan-out: 6.78 us with one message in it, 7.12 with 8)."""
+"""CPU seconds of a write (docs/performance.md, Fan-out: 6.78 us with one message in it, 7.12 with 8)."""
 
 APPENDED = 0.05e-6
 """CPU seconds of one more message in the same write, likewise."""
