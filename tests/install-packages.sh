@@ -5,7 +5,8 @@
 set -eu
 
 missing=""
-for pair in mosquitto:mosquitto mosquitto_pub:mosquitto-clients node:nodejs; do
+for pair in mosquitto:mosquitto mosquitto_pub:mosquitto-clients node:nodejs redis-server:redis-server \
+    redis-sentinel:redis-sentinel redis-cli:redis-tools nats-server:nats-server; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
 done
 [ -d /usr/share/nodejs/ws ] || missing="$missing node-ws"

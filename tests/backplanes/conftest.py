@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
+from nats_server import Nats
 from redis_server import Redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-Broker: TypeAlias = Redis
-BROKERS: dict[str, Callable[[Path], Broker]] = {"redis": Redis}
+Broker: TypeAlias = Redis | Nats
+BROKERS: dict[str, Callable[[Path], Broker]] = {"redis": Redis, "nats": Nats}
 
 
 @pytest.fixture(params=BROKERS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from valtronics_fast.backplanes.addresses import parse_address
 from valtronics_fast.backplanes.memory import MemoryBackplane
 from valtronics_fast.backplanes.shared import SharedBackplane
 from valtronics_fast.errors import ConfigError
@@ -34,6 +35,10 @@ def open_backplane(config: BackplaneConfig) -> Backplane:
 
 def _make_log(config: BackplaneConfig) -> Log:
     """Return the log of a URL. What it needs is imported by those who use it."""
+    if parse_address(config.url).kind == "nats":
+        from valtronics_fast.backplanes.nats_log import NatsLog  # noqa: PLC0415
+
+        return NatsLog(config)
     from valtronics_fast.backplanes.redis_log import RedisLog  # noqa: PLC0415
 
     return RedisLog(config)
