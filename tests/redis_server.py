@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import socket
 import subprocess
@@ -95,12 +94,6 @@ class Redis:
             self._process.kill()
             self._process.wait()
             self._process = None
-
-    def wipe(self) -> None:
-        """Delete what it has kept, while it is not running."""
-        for path in self._directory.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
 
     def freeze(self) -> None:
         """Let it hang, with its connections open, until `thaw`."""

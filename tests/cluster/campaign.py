@@ -86,7 +86,7 @@ class Campaign:
 
     Attributes:
         quick: small numbers.
-        log: what carries the messages.
+        log, log_directory: what carries the messages, and where it keeps them.
         proxy: stands between it and the first node.
         nodes: they.
         clients: they, without those for probes.
@@ -98,6 +98,7 @@ class Campaign:
         self.clients: list[Client] = []
         self.log: Log = make_log(log, directory / log)
         self.nodes: list[Node] = []
+        self.log_directory = directory / log
         self._scheme = log
         self._directory = directory
         self._count = clients

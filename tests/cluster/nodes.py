@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,9 +71,6 @@ class Log(Protocol):
     def thaw(self) -> None:
         """Let it go on."""
 
-    def wipe(self) -> None:
-        """Delete all data while it is not running."""
-
 
 def make_log(kind: str, directory: Path) -> Log:
     """Return a log that is running.
@@ -85,6 +83,13 @@ def make_log(kind: str, directory: Path) -> Log:
     log = LOGS[kind](directory, persistent=True)
     log.start()
     return log
+
+
+def wipe_log(directory: Path) -> None:
+    """Delete the data of a log that is not running: what stands in directories of its own."""
+    for path in directory.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
 
 
 LOGS = {"redis": Redis}

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from cluster.campaign import Row
+from cluster.nodes import wipe_log
 from cluster.proxy import Mode
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ async def log_killed(campaign: Campaign) -> None:
 
 async def log_emptied(campaign: Campaign) -> None:
     campaign.log.kill()
-    campaign.log.wipe()
+    wipe_log(campaign.log_directory)
     await asyncio.sleep(campaign.scaled(5, 1))
     await asyncio.to_thread(campaign.log.start)
     campaign.over()
