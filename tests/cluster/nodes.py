@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import jwt
 import orjson
 
+from nats_server import Nats
 from redis_server import Redis
 from services import free_port
 
@@ -92,7 +93,7 @@ def wipe_log(directory: Path) -> None:
             shutil.rmtree(path)
 
 
-LOGS = {"redis": Redis}
+LOGS = {"nats": Nats, "redis": Redis}
 """The logs that there are: scheme of their URL -> class."""
 
 
