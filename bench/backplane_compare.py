@@ -2,10 +2,11 @@
 
     python bench/backplane_compare.py [--messages 200000] [--brokers redis,nats]
 
-A publisher and a receiver, each a process of its own, and the broker; both follow all lanes, and nobody is subscribed.
-What the publisher does includes taking in what it has published itself, as it comes back from the log. CPU time is that of the process (getrusage), from the first message to the last one, so what it tells does
-not depend on what else the machine does; the broker's own is left out. The raw libraries send the same packets, in the
-same pieces: PUBLISH in pipelines and messages of a core subject, without a log.
+A publisher and a receiver, each a process of its own, and the broker. Both follow all lanes, and nobody is subscribed:
+the publisher takes in what it has published itself, too, as it comes back from the log. CPU time is that of the process
+(getrusage), from the first message to the last one, so that what else the machine does changes it little; the broker's
+own is left out. The raw libraries send the same bytes in as many pieces, without a log: PUBLISH in pipelines, and
+messages of a core subject.
 """
 
 from __future__ import annotations

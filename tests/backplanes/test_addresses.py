@@ -48,7 +48,7 @@ def test_options() -> None:
         "redis://r:x", "redis://a,b", "redis://r/x", "redis://r/1#f", "redis://s3cret#x@r", "redis://r r", "redis://r\n",
         "unix://", "unix://run/x", "redis+sentinel://a", "redis+sentinel://a/", "redis+sentinel://a/b/c",
         "redis+sentinel:///main", "redis+cluster://a/1", "redis+cluster://a,,b", "nats://a/x", "nats://", "REDIS://r",
-        "redis+x://r", "tls+cluster://r",
+        "redis+x://r", "nats://a?replicas=0", "nats://a?replicas=x", "tls+cluster://r",
     ],
 )  # fmt: skip
 def test_no_backplanes(url: str) -> None:

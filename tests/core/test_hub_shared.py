@@ -145,6 +145,18 @@ async def test_a_packet_is_taken_once() -> None:
         assert len(await client.settled()) == 1
 
 
+async def test_what_was_delivered_before_is_only_kept() -> None:
+    async with Server(shared=True, history=10, epoch="log") as server:
+        client = await following(server)
+        packets = packed(server, telemetry(1, t=1), telemetry(1, t=2))
+        assert server.hub.receive(packets, 5, delivered=True) == 0
+        assert await client.settled() == []
+        history = server.hub.histories[Channel.TELEMETRY]
+        assert [offset for offset, _, _ in history.since(0, partitions=0) or []] == [5, 6]
+        with pytest.raises(PacketError, match="older"):
+            server.hub.receive(packets, 6, delivered=True)
+
+
 async def test_what_stands_before_a_broken_packet_is_delivered() -> None:
     async with Server(shared=True) as server:
         client = await following(server)

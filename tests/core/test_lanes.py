@@ -80,3 +80,12 @@ async def test_devices_come_and_go() -> None:
             await client.ask(type=command, id=1, channel="telemetry", device_id=device)
             there ^= {device}
             assert server.hub.lanes.wanted() == sorted({lane_of(Channel.TELEMETRY, one) for one in there})
+
+
+def test_what_is_followed_is_told_in_order() -> None:
+    lanes = Lanes()
+    assert lanes.following() == []
+    lanes.set_followed([255, 3, 64], True)
+    assert lanes.following() == [3, 64, 255]
+    lanes.set_followed([64], False)
+    assert lanes.following() == [3, 255]

@@ -104,5 +104,7 @@ def _check(address: Address) -> None:
     elif kind == "sentinel":
         if not re.fullmatch(r"[A-Za-z0-9._-]+(/\d{1,5})?", path):
             raise ValueError("must be redis+sentinel://host:port,host:port/service[/database]")
+    elif not re.fullmatch("[1-5]", address.options.get("replicas", "1")):
+        raise ValueError("must have 1 to 5 replicas")
     elif path:
         raise ValueError(f"must have nothing behind the hosts of {'a cluster' if kind == 'cluster' else 'NATS'}")

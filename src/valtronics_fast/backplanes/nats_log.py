@@ -20,36 +20,23 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import random
-import ssl
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from nats.aio.client import Client
-from nats.errors import Error as NatsError
-from nats.js.api import (
-    AckPolicy,
-    ConsumerConfig,
-    DeliverPolicy,
-    DiscardPolicy,
-    RePublish,
-    StorageType,
-    StreamConfig,
-)
-from nats.js.errors import NotFoundError
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from valtronics_fast.backplanes.addresses import parse_address
 from valtronics_fast.backplanes.envelope import MAX_PACKETS
 from valtronics_fast.backplanes.log import Batch, Entry, Kept, LogError
+from valtronics_fast.backplanes.nats_servers import TIMEOUT, OrderedClient, call, connect, end, find_stream
 from valtronics_fast.backplanes.ordering import Ordering
 from valtronics_fast.logging import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from nats.aio.subscription import Subscription
     from nats.js import JetStreamContext
-    from nats.js.api import StreamInfo
 
     from valtronics_fast.backplanes.log import Receiver
     from valtronics_fast.config import BackplaneConfig
@@ -58,9 +45,6 @@ __all__ = ["SPAN", "NatsLog"]
 
 SPAN = MAX_PACKETS
 """Offsets between one entry of the stream and the next one."""
-
-TIMEOUT = 3.0
-"""Seconds that NATS has to answer."""
 
 READS = 8
 """Lanes that are read at a time."""
@@ -84,25 +68,6 @@ class _Reading:
         self.done = asyncio.Event()
 
 
-class _Client(Client):
-    """Hands on what comes in the order in which it comes.
-
-    The library has a queue and a task for each subscription, which loses the order between them. This is the one
-    place through which everything goes; tests/backplanes/test_nats_log.py fails if it no longer does.
-
-    Args:
-        take: gets subject, reply, data and headers; returns whether that was all that was to be done.
-    """
-
-    def __init__(self, take: Callable[[bytes, bytes, bytes, bytes], bool]) -> None:
-        super().__init__()
-        self._take = take
-
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        if not self._take(subject, reply, data, headers):
-            await super()._process_msg(sid, subject, reply, data, headers)
-
-
 class NatsLog:
     """A log on NATS.
 
@@ -117,7 +82,8 @@ class NatsLog:
         self._entries = config.entries
         self._prefix = config.prefix
         self._stream = f"{config.prefix}-log"
-        self._client: _Client | None = None
+        self._replicas = int(self._address.options.get("replicas", "1"))
+        self._client: OrderedClient | None = None
         self._js: JetStreamContext
         self._receiver: Receiver
         self._node = ""
@@ -139,20 +105,20 @@ class NatsLog:
         """Connect to one of the servers, and find the stream or make it."""
         self._receiver = receiver
         self._node = node
-        client = self._client = await self._connect()
+        client = self._client = await connect(self._address, self._take, self._closed)
         self._js = client.jetstream(timeout=TIMEOUT)
         inbox = client.new_inbox()
         self._inbox = f"{inbox}.".encode()
         for name in ("ack.*", "read"):  # a consumer does not see that a pattern would do for both
-            await self._call(client.subscribe(f"{inbox}.{name}"))
+            await call(client.subscribe(f"{inbox}.{name}"))
         for name in (f"n.{node}", "r.all", f"r.sync.{node}"):
-            await self._call(client.subscribe(f"{self._prefix}.{name}"))
-        info = await self._find_stream()
+            await call(client.subscribe(f"{self._prefix}.{name}"))
+        info = await find_stream(self._js, self._stream, self._prefix, self._entries, self._replicas)
         found = f"{info.created}" if info.created is not None else ""
         if found == epoch and (info.state.last_seq + 1) * SPAN <= position:
             # It has less than it had: another order of things.
-            await self._call(self._js.delete_stream(self._stream))
-            info = await self._find_stream()
+            await call(self._js.delete_stream(self._stream))
+            info = await find_stream(self._js, self._stream, self._prefix, self._entries, self._replicas)
             found = f"{info.created}"
         self._kept = info.config.max_msgs_per_subject or 0
         if self._kept != self._entries:
@@ -161,64 +127,6 @@ class NatsLog:
                 extra=fields(stream=self._stream, entries=self._kept),
             )
         return found
-
-    async def _connect(self) -> _Client:
-        """Connect to the first server that answers."""
-        address, options = self._address, self._address.options
-        more: dict[str, Any] = {}
-        if address.tls:
-            more["tls"] = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
-            if "ssl_certfile" in options:
-                more["tls"].load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
-        if address.password is not None:
-            more |= {"user": address.user or "", "password": address.password}
-        elif address.user is not None:
-            more["token"] = address.user
-        if "credentials" in options:
-            more["user_credentials"] = options["credentials"]
-        problem: LogError | None = None
-        hosts = list(address.hosts)
-        random.shuffle(hosts)
-        for host, port in hosts:
-            client = _Client(self._take)
-            place = f"[{host}]" if ":" in host else host
-            try:
-                await self._call(
-                    client.connect(
-                        f"{'tls' if address.tls else 'nats'}://{place}:{port}",
-                        allow_reconnect=False,
-                        connect_timeout=int(TIMEOUT),
-                        error_cb=_ignore,
-                        closed_cb=self._closed,
-                        name="valtronics-fast",
-                        **more,
-                    )
-                )
-            except LogError as error:
-                problem = error
-                await _end(client)
-            else:
-                return client
-        raise problem or LogError("NATS: no server")
-
-    async def _find_stream(self) -> StreamInfo:
-        with contextlib.suppress(NotFoundError):
-            info: StreamInfo = await self._request(self._js.stream_info(self._stream))
-            return info
-        config = StreamConfig(
-            name=self._stream,
-            subjects=[f"{self._prefix}.l.>"],
-            max_msgs_per_subject=self._entries,
-            discard=DiscardPolicy.OLD,
-            storage=StorageType.FILE,
-            num_replicas=int(self._address.options.get("replicas", "1")),
-            republish=RePublish(src=f"{self._prefix}.l.>", dest=f"{self._prefix}.r.>"),
-            allow_rollup_hdrs=True,
-        )
-        with contextlib.suppress(LogError):  # another node may have been faster, with other settings
-            await self._call(self._js.add_stream(config))
-        made: StreamInfo = await self._call(self._js.stream_info(self._stream))
-        return made
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -232,7 +140,7 @@ class NatsLog:
         self._followed.clear()
         self._ordering.clear()
         if client is not None:
-            await _end(client)
+            await end(client)
 
     async def _closed(self) -> None:
         if self._client is not None:
@@ -248,23 +156,23 @@ class NatsLog:
 
     async def send(self, node: str, data: bytes) -> None:
         """Publish on a node's own subject."""
-        await self._call(self._nats().publish(f"{self._prefix}.n.{node}", data))
+        await call(self._nats().publish(f"{self._prefix}.n.{node}", data))
 
     async def follow(self, lanes: Collection[int]) -> None:
         """Subscribe to what is republished of lanes; `sync` has every server know of it."""
         client = self._nats()
         for lane in lanes:
             if lane not in self._followed:
-                self._followed[lane] = await self._call(client.subscribe(f"{self._prefix}.r.{lane}"))
-        await self._call(client.flush(int(TIMEOUT)))
+                self._followed[lane] = await call(client.subscribe(f"{self._prefix}.r.{lane}"))
+        await call(client.flush(int(TIMEOUT)))
 
     async def unfollow(self, lanes: Collection[int]) -> None:
         """End subscriptions."""
         client = self._nats()
         for lane in lanes:
             if (subscription := self._followed.pop(lane, None)) is not None:
-                await self._call(subscription.unsubscribe())
-        await self._call(client.flush(int(TIMEOUT)))
+                await call(subscription.unsubscribe())
+        await call(client.flush(int(TIMEOUT)))
 
     async def sync(self) -> int:
         """Have a mark stored, of which the stream keeps the last one, and wait until it comes back."""
@@ -291,7 +199,7 @@ class NatsLog:
                 return await self._read(lane, 0 if after is None else after // SPAN)
 
         found = await asyncio.gather(*[read(lane) for lane in lanes])
-        info = await self._call(self._js.stream_info(self._stream, subjects_filter=f"{self._prefix}.l.*"))
+        info = await call(self._js.stream_info(self._stream, subjects_filter=f"{self._prefix}.l.*"))
         counts = info.state.subjects or {}
         kept = {}
         for lane, entries in zip(lanes, found, strict=True):
@@ -316,7 +224,7 @@ class NatsLog:
             num_replicas=1,
         )
         try:
-            info = await self._call(self._js.add_consumer(self._stream, config))
+            info = await call(self._js.add_consumer(self._stream, config))
             is_empty = not info.num_pending and not (info.delivered and info.delivered.consumer_seq)
             if is_empty and not reading.entries:
                 return []
@@ -328,10 +236,10 @@ class NatsLog:
             del self._readings[name.encode()]
             if self._client is not None:  # it would go by itself, some seconds later
                 with contextlib.suppress(LogError):
-                    await self._call(client.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{name}"))
+                    await call(client.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{name}"))
         return reading.entries
 
-    def _nats(self) -> _Client:
+    def _nats(self) -> OrderedClient:
         if self._client is None:
             raise LogError("NATS: not connected")
         return self._client
@@ -347,7 +255,7 @@ class NatsLog:
                 replies.append(reply)
                 ack = self._acks[reply] = loop.create_future()
                 acks.append(ack)
-                await self._call(client.publish(subject, data, reply=reply.decode(), headers=headers))
+                await call(client.publish(subject, data, reply=reply.decode(), headers=headers))
             async with asyncio.timeout(TIMEOUT):
                 for ack in acks:
                     await ack
@@ -359,22 +267,6 @@ class NatsLog:
             for ack in acks:
                 if ack.done() and not ack.cancelled():
                     ack.exception()
-
-    async def _request(self, work: Awaitable[Any]) -> Any:
-        """Await what NATS does; all errors but NotFoundError become the log's."""
-        try:
-            return await work
-        except NotFoundError:
-            raise
-        except (NatsError, OSError, TimeoutError, ssl.SSLError, ValueError, AttributeError) as error:
-            raise LogError(f"NATS: {type(error).__name__}: {error}") from error
-
-    async def _call(self, work: Awaitable[Any]) -> Any:
-        """Await what NATS does; its errors become the log's."""
-        try:
-            return await self._request(work)
-        except NotFoundError as error:
-            raise LogError(f"NATS: {error}") from error
 
     # --- what comes
 
@@ -438,13 +330,3 @@ def _sequence(headers: bytes) -> int:
     """Return the number that a republished message has in the stream."""
     begin = headers.index(_SEQUENCE) + len(_SEQUENCE)
     return int(headers[begin : headers.index(b"\r", begin)])
-
-
-async def _ignore(_: Exception) -> None:
-    """Who asked is told by an error of what was asked."""
-
-
-async def _end(client: _Client) -> None:
-    with contextlib.suppress(NatsError, OSError, TimeoutError, asyncio.CancelledError):
-        async with asyncio.timeout(TIMEOUT):
-            await client.close()
