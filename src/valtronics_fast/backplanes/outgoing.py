@@ -109,9 +109,9 @@ class Outgoing:
 
     def _give_up(self, *, apart: bool) -> None:
         """Give up the oldest until the rest is within the limit."""
-        if len(self._sealed) == self._handed_out:
-            self.seal(apart=apart)
-        while self.size > self._limit and len(self._sealed) > self._handed_out:
+        while self.size > self._limit and (self._open or len(self._sealed) > self._handed_out):
+            if len(self._sealed) == self._handed_out:
+                self.seal(apart=apart)
             sealed = self._sealed[self._handed_out]
             del self._sealed[self._handed_out]
             self.size -= len(sealed.envelope.packets)
@@ -119,8 +119,8 @@ class Outgoing:
             self._tickets.pop(sealed.ticket, None)
             before = self._given_up.get(sealed.lane)
             empty = Envelope(self._node, sealed.envelope.sequence, 1, b"")
-            apart = sealed.apart and (before is None or before.apart)
-            self._given_up[sealed.lane] = Sealed(sealed.lane, empty, apart, 0)
+            was_apart = sealed.apart and (before is None or before.apart)
+            self._given_up[sealed.lane] = Sealed(sealed.lane, empty, was_apart, 0)
 
     def _close(self) -> None:
         """Seal everything, and put what tells of losses before what comes behind it."""
