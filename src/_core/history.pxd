@@ -36,7 +36,7 @@ cdef class History:
         readonly uint64_t last          # offset up to which everything has come, kept or not
         readonly uint64_t lost          # offset of the newest that was given up; everything behind it is there ...
         uint64_t floors[PARTITIONS]     # ... as far as it is also behind that of its partition
-        uint64_t apart                  # partitions (a bit each) of which something came that has no offset yet
+        uint64_t apart                  # partitions (a bit each) of which something was delivered without an offset
         readonly Py_ssize_t nbytes
         readonly Py_ssize_t count
         Record *_records

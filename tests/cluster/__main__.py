@@ -59,7 +59,7 @@ def main() -> int:
         results = runner.run(run(rows, directory, log=options.log, quick=options.quick, clients=clients))
     print(as_text(results))
     if options.write:
-        write(options.write, results)
+        write(options.write, options.log, results)
     failed = [result for result in results if result.failures()]
     for result in failed:
         for failure in result.failures():

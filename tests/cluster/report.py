@@ -14,7 +14,11 @@ HEAD = (
     *("row", "what happens", "expected", "once", "lost", "announced", "out of order", "older", "doubled"),
     *("again", "by replay", "returns", "repeated requests", "healed after", "result"),
 )
-BEGIN, END = "<!-- faults: begin -->\n", "<!-- faults: end -->\n"
+
+
+def markers(log: str) -> tuple[str, str]:
+    """Return what stands before and behind a log's table in a page."""
+    return f"<!-- faults, {log}: begin -->\n", f"<!-- faults, {log}: end -->\n"
 
 
 def _cells(result: Result) -> Sequence[str]:
@@ -48,10 +52,11 @@ def as_markdown(results: Sequence[Result]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def write(page: Path, results: Sequence[Result]) -> None:
-    """Renew the table that stands between the page's markers."""
-    before, begin, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
+def write(page: Path, log: str, results: Sequence[Result]) -> None:
+    """Renew a log's table, which stands between its markers in the page."""
+    begin, end = markers(log)
+    before, found, rest = page.read_text().partition(begin)
+    _, ended, after = rest.partition(end)
+    if not found or not ended:
         raise ValueError(f"{page} has no markers")
-    page.write_text(f"{before}{BEGIN}{as_markdown(results)}{END}{after}")
+    page.write_text(f"{before}{begin}{as_markdown(results)}{end}{after}")

@@ -10,7 +10,8 @@ import pytest
 from cluster.__main__ import run
 from cluster.campaign import Result, Row
 from cluster.ledger import Published, Receipts, Stream, Tally
-from cluster.report import BEGIN, END, as_markdown, as_text, write
+from cluster.nodes import LOGS
+from cluster.report import as_markdown, as_text, markers, write
 from cluster.rows import ROWS
 
 STREAM: Stream = ("telemetry", 7)
@@ -158,14 +159,17 @@ def test_the_table_has_a_line_for_each_row() -> None:
 
 def test_the_table_is_renewed_between_its_markers(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{BEGIN}old\n{END}after\n")
-    write(page, [_result()])
-    assert page.read_text() == f"before\n{BEGIN}{as_markdown([_result()])}{END}after\n"
+    begin, end = markers("redis")
+    page.write_text(f"before\n{begin}old\n{end}after\n")
+    write(page, "redis", [_result()])
+    assert page.read_text() == f"before\n{begin}{as_markdown([_result()])}{end}after\n"
     page.write_text("no markers")
     with pytest.raises(ValueError, match="markers"):
-        write(page, [])
+        write(page, "redis", [])
 
 
-def test_the_page_has_every_row() -> None:
-    table = DOCUMENT.read_text().partition(BEGIN)[2].partition(END)[0]
+@pytest.mark.parametrize("log", sorted(LOGS))
+def test_the_page_has_every_row(log: str) -> None:
+    begin, end = markers(log)
+    table = DOCUMENT.read_text().partition(begin)[2].partition(end)[0]
     assert re.findall(r"^\| ([a-z-]+) \|.* ok \|$", table, re.MULTILINE) == [row.name for row in ROWS]
