@@ -183,7 +183,10 @@ class SharedBackplane:
         elif lane in self._loading.lanes:
             self._loading.arrive(lane, Entry(offset, blob))
         elif self._lanes.is_followed(lane):
+            expected = len(self._arrivals.apart)
             self._arrivals.take(lane, offset, blob)
+            if expected and not self._arrivals.apart:
+                self._hub.rejoin_log()
 
     def heard(self, data: bytes, offset: int, /) -> None:
         """Take a heartbeat."""
