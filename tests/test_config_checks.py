@@ -146,6 +146,12 @@ def test_backplanes() -> None:
         assert "s3cret" not in refused(checks.check_backplane_url, url)
 
 
+def test_prefixes() -> None:
+    checks.check_prefix("Site_1-a")
+    for prefix in ("", "a.b", "a*", "a b", "x" * 33):
+        assert refused(checks.check_prefix, prefix)
+
+
 def test_topics() -> None:
     checks.check_topics(("plant/{device}/t => telemetry",))
     for topics in (
@@ -347,7 +353,7 @@ def test_settings_with_faults_of_their_own_cause_no_conflicts() -> None:
         ("auth.jwks_url", "file:///etc/passwd"),
         ("mqtt.url", "http://x"),
         ("mqtt.topics", ["nothing"]),
-        ("backplane.url", "redis://x"),
+        ("backplane.url", "amqp://x"),
         ("security.origins", ["example.org"]),
         ("security.trusted_proxies", ["everybody"]),
         ("tls.certfile", "/nowhere.pem"),

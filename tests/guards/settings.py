@@ -100,7 +100,10 @@ ROWS = [
                 ("url.fragment", "False", "test_no_mqtt_urls"),
             ],
             "check_backplane_url": [
-                ('value != "memory://"', "False", "test_the_backplane_is_memory"),
+                ("parse_address(value)", "None", "test_backplanes"),
+            ],
+            "check_prefix": [
+                (r're.fullmatch(r"[A-Za-z0-9_-]{1,32}", value)', "True", "test_prefixes"),
             ],
             "check_topics": [
                 ("except ValueError", "()", "test_topics"),
