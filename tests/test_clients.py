@@ -140,7 +140,7 @@ async def test_a_client_may_go_meanwhile(caplog: pytest.LogCaptureFixture) -> No
         await until(lambda: site.server.stats()["active_connections"] == 0)
         keys.release()
         await until(lambda: not site.server._clients._tasks)
-        assert not site.server._clients._users
+        assert not site.server._clients.room.users
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
@@ -186,10 +186,10 @@ async def test_a_user_takes_no_memory_when_all_of_its_connections_are_gone() -> 
     async with running(limits={"connections_per_user": 2}) as site:
         clients = site.server._clients
         async with site.client(user="alice"), site.client(user="bob"), site.client(user="bob"):
-            assert clients._users == {"alice": 1, "bob": 2}
+            assert clients.room.users == {"alice": 1, "bob": 2}
             assert (clients.has_room("alice"), clients.has_room("bob")) == (True, False)
         await until(lambda: clients.active == 0)
-        assert not clients._users
+        assert not clients.room.users
 
 
 def test_every_bound_of_a_connection_comes_from_its_setting() -> None:

@@ -18,6 +18,7 @@ from valtronics_fast.gate import RETRY_WHEN_FULL, TLS_FACTOR, ServerGate
 from valtronics_fast.handshake import Policy, Upgrade, negotiate, parse_request
 from valtronics_fast.origins import Origins
 from valtronics_fast.refusals import Reason, Refusal
+from valtronics_fast.room import OwnRoom
 from valtronics_fast.statistics import Statistics
 from valtronics_fast.suspects import Suspects
 from valtronics_fast.tokens import mint
@@ -42,6 +43,8 @@ def make_gate(*, demo: bool = False, **limits: object) -> tuple[ServerGate, Clie
         publish=hub.publish,
         follow=MemoryBackplane().follow,
         suspects=suspects,
+        room=OwnRoom(),
+        elsewhere=lambda _: 0,
     )
     return ServerGate(config, clients), clients
 
@@ -103,7 +106,8 @@ def test_who_was_being_judged_does_not_get_in_when_it_is_shut() -> None:
 
 def test_other_limits_hold_from_then_on_and_what_was_counted_stays() -> None:
     gate, clients = make_gate(connection_rate="2/h")
-    clients.active = 2
+    assert clients.room.enter(0)
+    assert clients.room.enter(0)
     assert gate.refuse_early(upgrade(), ADDRESS) is None
     gate.reload(configuration(limits={"connection_rate": "2/h", "connections": 2}))
     assert reason(gate.refuse_early(upgrade(), ADDRESS)) is Reason.SERVER_FULL
@@ -114,9 +118,9 @@ def test_other_limits_hold_from_then_on_and_what_was_counted_stays() -> None:
 
 def test_a_full_server_says_when_to_come_again() -> None:
     gate, clients = make_gate(connections=2)
-    clients.active = 1
+    assert clients.room.enter(2)
     assert gate.refuse_early(upgrade(), ADDRESS) is None
-    clients.active = 2
+    assert clients.room.enter(2)
     refusal = gate.refuse_early(upgrade(), ADDRESS)
     assert reason(refusal) is Reason.SERVER_FULL
     assert retry_after(refusal) == RETRY_WHEN_FULL
@@ -124,7 +128,8 @@ def test_a_full_server_says_when_to_come_again() -> None:
 
 def test_others_may_be_faster_while_a_token_is_verified() -> None:
     gate, clients = make_gate(connections=2)
-    clients.active = 2
+    assert clients.room.enter(2)
+    assert clients.room.enter(2)
     with pytest.raises(Refusal) as caught:
         gate.open_session(upgrade(), ADDRESS, ALICE)
     assert caught.value.reason is Reason.SERVER_FULL

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from harness import configuration, running
+from harness import configuration
+from valtronics_fast.room import OwnRoom
 from valtronics_fast.sources import make_producers
 
 
@@ -17,7 +18,6 @@ from valtronics_fast.sources import make_producers
         ({"system": {"interval": 5}, "mqtt": {"url": "mqtt://broker"}, "demo": True}, ["system", "mqtt", "simulated"]),
     ],
 )
-async def test_what_is_asked_for_is_made(settings: dict[str, Any], names: list[str]) -> None:
-    async with running() as site:
-        producers = make_producers(configuration(**settings), site.server._clients, site.server._hub)
-        assert [producer.name for producer in producers] == names
+def test_what_is_asked_for_is_made(settings: dict[str, Any], names: list[str]) -> None:
+    producers = make_producers(configuration(**settings), OwnRoom(), lambda: 0)
+    assert [producer.name for producer in producers] == names

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import Counter
+import time
 from typing import TYPE_CHECKING
 
 import orjson
 
 from valtronics_fast._core.connection import Limits
+from valtronics_fast._core.explain import explain
 from valtronics_fast._core.scope import Grant
 from valtronics_fast._core.session import Session
 from valtronics_fast._core.wire import CHANNEL_NAMES, CLOSE_REASONS, CloseCode
+from valtronics_fast.backplanes.presence import Presence
 from valtronics_fast.errors import AuthError
 from valtronics_fast.logging import ROUTINE_LINES, fields, limited
+from valtronics_fast.room import reported
 from valtronics_fast.suspects import HONEST_FAILURES, Suspicion
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from valtronics_fast.auth import Authenticator
     from valtronics_fast.config import Config
     from valtronics_fast.producers.base import Publish
+    from valtronics_fast.room import Room
     from valtronics_fast.statistics import Statistics
     from valtronics_fast.suspects import Suspects
 
@@ -90,9 +94,12 @@ class Clients:
         publish: takes what they publish.
         follow: has the data of lanes come here, for their subscriptions.
         suspects: counts those that misbehave.
+        room: how many there may be.
+        elsewhere: how many connections a user has on other machines.
 
     Attributes:
         limits: the bounds of each connection, the same object for all.
+        room: as given; whoever lets a client in takes its place there, which is given back when it has gone.
         active: connections that are open.
     """
 
@@ -106,9 +113,12 @@ class Clients:
         publish: Publish,
         follow: Callable[[list[int], int], Awaitable[None]],
         suspects: Suspects,
+        room: Room,
+        elsewhere: Callable[[str], int],
     ) -> None:
         self.hub = hub
         self.limits = Limits(**limits_of(config))
+        self.room = room
         self.publish = publish
         self._follow = follow
         self.active = 0
@@ -117,7 +127,7 @@ class Clients:
         self._authenticator = authenticator
         self._statistics = statistics
         self._suspects = suspects
-        self._users: Counter[str] = Counter()
+        self._elsewhere = elsewhere
         self._tasks: set[asyncio.Task[None]] = set()
 
     def reload(self, config: Config, authenticator: Authenticator) -> None:
@@ -129,7 +139,8 @@ class Clients:
 
     def has_room(self, user: str) -> bool:
         """Say whether the user may open one more connection."""
-        return not self._per_user or self._users[user] < self._per_user
+        limit = self._per_user
+        return not limit or self.room.connections_of(user) + self._elsewhere(user) < limit
 
     def verify(self, token: object, address: str) -> Grant | Awaitable[Grant]:
         """Return what a token permits, or an awaitable of it; a refusal is counted and logged.
@@ -162,6 +173,31 @@ class Clients:
     def sessions(self) -> list[Session]:
         """Return those that are connected."""
         return [each for each in self.hub.connections() if isinstance(each, Session)]
+
+    def presence(self, machine: int) -> Presence:
+        """Return who is connected to this process, for other nodes; `machine` as there."""
+        return Presence(self.active, reported(self.room.users if self._per_user else {}), machine)
+
+    def explain(self, number: int, device: int | str | None) -> dict[str, object] | None:
+        """Return why a connection does or does not get a device's messages now (docs/http-api.md).
+
+        Args:
+            number: the connection's, as the log has it.
+            device: a canonical device id (`device_key`); None: the system.
+
+        Returns:
+            None when there is no such connection.
+        """
+        found = (session for session in self.sessions() if session.number == number)
+        return next((explain(session, device, time.monotonic()) for session in found), None)
+
+    def disconnect(self, code: CloseCode, user: str | None, count: int | None) -> int:
+        """Close connections, the newest first (`Server.disconnect`)."""
+        chosen = [each for each in self.sessions() if user is None or each.user == user]
+        chosen = sorted(chosen, key=lambda each: each.age)[:count]
+        for session in chosen:
+            session.disconnect(code)
+        return len(chosen)
 
     async def close(self, code: CloseCode, patience: float) -> None:
         """Say goodbye to everybody and wait for them to go; cut those that have not after so many seconds."""
@@ -202,11 +238,10 @@ class Clients:
     def closed(self, session: Session, /) -> None:
         """A connection is gone."""
         self.active -= 1
+        self.room.leave()
         self._gone.set()
         if session.user is not None:
-            self._users[session.user] -= 1
-            if not self._users[session.user]:
-                del self._users[session.user]
+            self.room.part(session.user)
         self._statistics.closed(session)
         if session.close_code in _SUSPICIONS and not session.closed_by_peer:
             self._suspects.note(_SUSPICIONS[CloseCode(session.close_code)], session.address)
@@ -230,10 +265,10 @@ class Clients:
 
     def join(self, session: Session, user: str, /) -> bool:  # noqa: ARG002 - the host's signature
         """Count a connection for its user; False when the user has as many as it may."""
-        if not self.has_room(user):
-            return False
-        self._users[user] += 1
-        return True
+        if not self._per_user:
+            return self.room.join(user, 0)
+        left = self._per_user - self._elsewhere(user)
+        return left > 0 and self.room.join(user, left)
 
     def authenticate(self, session: Session, token: object, /) -> Grant | Awaitable[Grant] | None:
         """Return what a token permits, an awaitable of it, or None when it is refused."""

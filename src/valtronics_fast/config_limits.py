@@ -16,10 +16,15 @@ class LimitsConfig(Section, frozen=True, kw_only=True):
     """What one client, and what all together may use."""
 
     connections: Annotated[
-        Count, setting("Connections in all, then HTTP 503.", unit="connections", zero="no limit")
+        Count, setting("Connections of this machine in all, then HTTP 503.", unit="connections", zero="no limit")
     ] = 1000
     connections_per_user: Annotated[
-        Count, setting("Connections of one user, then close 4005.", unit="connections", zero="no limit")
+        Count,
+        setting(
+            "Connections of one user, on all nodes of a backplane as of a second ago, then close 4005.",
+            unit="connections",
+            zero="no limit",
+        ),
     ] = 100
     connection_rate: Annotated[
         Rate, setting("New connections of one client address, then HTTP 429.", zero="no limit")

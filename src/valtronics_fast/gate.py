@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from valtronics_fast._core.session import Session
-from valtronics_fast.addresses import AddressLimiter, TrustedProxies, is_loopback, rate_key
+from valtronics_fast.addresses import TrustedProxies, is_loopback, rate_key
 from valtronics_fast.handshake import Policy
 from valtronics_fast.origins import Origins
 from valtronics_fast.refusals import Reason, Refusal
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from valtronics_fast.clients import Clients
     from valtronics_fast.config import Config
     from valtronics_fast.handshake import Upgrade
+    from valtronics_fast.room import Limiter
 
 __all__ = ["ServerGate", "policy_of"]
 
@@ -61,8 +62,8 @@ class ServerGate:
         self._clients = clients
         self._spare_loopback = config.demo
         self._rate: tuple[Rate, int] | None = None
-        self._addresses: AddressLimiter
-        self._tls: AddressLimiter
+        self._addresses: Limiter
+        self._tls: Limiter
         self.reload(config)
 
     def reload(self, config: Config) -> None:
@@ -72,8 +73,9 @@ class ServerGate:
         rate, size = config.limits.connection_rate, config.limits.addresses
         if self._rate != (rate, size):
             self._rate = (rate, size)
-            self._addresses = AddressLimiter(rate, size)
-            self._tls = AddressLimiter(Rate(TLS_FACTOR * rate.count, rate.seconds), size)
+            room = self._clients.room
+            self._addresses = room.limiter("connections", rate, size)
+            self._tls = room.limiter("handshakes", Rate(TLS_FACTOR * rate.count, rate.seconds), size)
 
     def hold(self, held: bool) -> None:
         """Let nobody in, for the process is short of memory, or do again."""
@@ -112,6 +114,8 @@ class ServerGate:
             raise refusal
         if grant is not None and not self._clients.has_room(grant.user):
             raise Refusal(Reason.USER_CONNECTIONS, retry_after=RETRY_WHEN_FULL)
+        if not self._clients.room.enter(self._connections):
+            raise Refusal(Reason.SERVER_FULL, retry_after=RETRY_WHEN_FULL)
         return Session(
             self._clients.hub,
             self._clients.limits,
@@ -129,6 +133,6 @@ class ServerGate:
             return Refusal(Reason.SHUTTING_DOWN, retry_after=RETRY_WHEN_FULL)
         if self._held:
             return Refusal(Reason.MEMORY, retry_after=RETRY_WHEN_FULL)
-        if self._connections and self._clients.active >= self._connections:
+        if self._clients.room.is_full(self._connections):
             return Refusal(Reason.SERVER_FULL, retry_after=RETRY_WHEN_FULL)
         return None

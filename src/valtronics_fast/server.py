@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
-from valtronics_fast._core.explain import explain
 from valtronics_fast._core.wire import CloseCode
 from valtronics_fast.addresses import TrustedProxies
 from valtronics_fast.auth import Authenticator
@@ -26,6 +26,7 @@ from valtronics_fast.listening import BACKLOG, open_port
 from valtronics_fast.logging import fields, tell_suppressed
 from valtronics_fast.reception import Reception
 from valtronics_fast.reloading import prepare_reload
+from valtronics_fast.room import OwnRoom
 from valtronics_fast.sources import make_producers
 from valtronics_fast.statistics import Statistics, figures_of_hub
 from valtronics_fast.suspects import Suspects
@@ -78,6 +79,7 @@ class Server:
         self._suspects = Suspects(config.security, spare_loopback=config.demo)
         self._authenticator = Authenticator(config.auth)
         self._tls = ServerTls(config.tls, config.server.close_timeout) if config.tls.certfile else None
+        self._room = OwnRoom()
         self._backplane = open_backplane(config.backplane)
         self._producers: list[Producer] = []
         self._listeners: list[asyncio.Server] = []
@@ -130,6 +132,8 @@ class Server:
             publish=self.publish,
             follow=self._backplane.follow,
             suspects=self._suspects,
+            room=self._room,
+            elsewhere=self._backplane.connections_elsewhere,
         )
         self._rebalancer = Rebalancer(self._clients)
         self._gate = ServerGate(config, self._clients)
@@ -147,11 +151,11 @@ class Server:
             tls=self._tls,
         )
         await self._authenticator.start()
-        await self._backplane.start(self._hub)
+        await self._backplane.start(self._hub, partial(self._clients.presence, 0))
         await self._listen(passed_on)
         self._tick()
         self._upkeep.start()
-        self._producers = make_producers(config, self._clients, self._hub)
+        self._producers = make_producers(config, self._room, self.deliveries)
         for producer in self._producers:
             await producer.start(self.publish)
         _log.info("started", extra=fields(host=self.host, port=self.port, http_port=self.http_port))
@@ -332,6 +336,10 @@ class Server:
         """
         return self._backplane.publish(message)
 
+    def deliveries(self) -> int:
+        """Return how many data messages were sent to the clients of this process."""
+        return sum(channel["deliveries"] for channel in self._hub.stats().values())
+
     async def _settled(self) -> None:
         """Wait until what was published is on the backplane; while that is away nobody is kept waiting for it."""
         if self._backplane.ready():
@@ -348,11 +356,7 @@ class Server:
         Returns:
             How many were told to go.
         """
-        chosen = [each for each in self._clients.sessions() if user is None or each.user == user]
-        chosen = sorted(chosen, key=lambda each: each.age)[:count]
-        for connection in chosen:
-            connection.disconnect(CloseCode(code))
-        return len(chosen)
+        return self._clients.disconnect(CloseCode(code), user, count)
 
     def stats(self) -> dict[str, object]:
         """Return the server's figures (docs/http-api.md)."""
@@ -367,17 +371,8 @@ class Server:
         }
 
     def explain(self, connection: int, device: int | str | None) -> dict[str, object] | None:
-        """Return why a connection does or does not get a device's messages now (docs/http-api.md).
-
-        Args:
-            connection: its number, as the log has it.
-            device: a canonical device id (`device_key`); None: the system.
-
-        Returns:
-            None when there is no such connection.
-        """
-        found = (session for session in self._clients.sessions() if session.number == connection)
-        return next((explain(session, device, time.monotonic()) for session in found), None)
+        """Return why a connection does or does not get a device's messages now; None: there is no such connection."""
+        return self._clients.explain(connection, device)
 
     def health(self) -> dict[str, object]:
         """Return whether the server takes clients, and the state of each part.

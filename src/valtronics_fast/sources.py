@@ -9,29 +9,30 @@ from valtronics_fast.producers.simulated import SimulatedFleet
 from valtronics_fast.producers.system import SystemProducer
 
 if TYPE_CHECKING:
-    from valtronics_fast._core.hub import Hub
-    from valtronics_fast.clients import Clients
+    from collections.abc import Callable
+
     from valtronics_fast.config import Config
     from valtronics_fast.producers.base import Producer
+    from valtronics_fast.room import Room
 
 __all__ = ["make_producers"]
 
 
-def make_producers(config: Config, clients: Clients, hub: Hub) -> list[Producer]:
+def make_producers(config: Config, room: Room, deliveries: Callable[[], int]) -> list[Producer]:
     """Return the producers that the settings ask for, none of them started.
 
     Args:
         config: the settings.
-        clients: whose number is among the figures of this host.
-        hub: and how much it delivers.
+        room: counts the connections and messages that are among the figures of this host.
+        deliveries: how many messages this process has sent.
     """
     producers: list[Producer] = []
     if config.system.interval:
         producers.append(
             SystemProducer(
                 config.system.interval,
-                connections=lambda: clients.active,
-                messages=lambda: sum(channel["deliveries"] for channel in hub.stats().values()),
+                connections=room.connections,
+                messages=lambda: room.messages(deliveries()),
             )
         )
     if config.mqtt.url:

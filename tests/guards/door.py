@@ -263,16 +263,20 @@ ROWS = [
                     "False",
                     "test_a_user_without_room_is_told_so_before_the_upgrade",
                 ),
+                (
+                    "self._clients.room.enter(self._connections)",
+                    "True",
+                    "tests/integration/test_limits.py::test_1000_connections_in_all",
+                ),
             ],
             "ServerGate._refuse_full": [
                 ("self.open", "True", "test_nobody_gets_in_when_the_gate_is_shut"),
                 ("self._held", "False", "test_nobody_gets_in_while_the_process_is_short_of_memory"),
                 (
-                    "self._connections and self._clients.active >= self._connections",
+                    "self._clients.room.is_full(self._connections)",
                     "False",
                     "test_a_full_server_says_when_to_come_again",
                 ),
-                ("self._clients.active >= self._connections", "True", "test_a_demo_does_not_count_loopback"),
             ],
         },
     ),

@@ -11,7 +11,6 @@ EXEMPT = {
     "reception.Reception.settle: SETTLE_INTERVAL": "how often it is looked whether any is left, not for how long",
     "memory_limit.MemoryLimit.start: INTERVAL": "how often memory is looked at, not how much may be used",
     "gate.ServerGate._refuse_full: RETRY_WHEN_FULL": _TOLD,
-    "gate.ServerGate._refuse_full: self._connections": "where this lets in; the row of the whole condition refuses",
     "extensions._accept: MAX_BITS": "the largest window, which is what holds without an offer",
     "proxy_protocol.bytes_wanted: _MIN_LINE": "how much may be read at once; the header's end is found by its line end",
     "http_api.HttpApi.start: SHUTDOWN_TIMEOUT": "the end of the server itself",
@@ -28,9 +27,30 @@ EXEMPT = {
 _OPERATOR = "judges what the operator has written, and nothing from outside"
 _OWN = "reads nothing from outside"
 
+_NODES = "takes what nodes of its own cluster have written; who may write is the log's business"
+
 NO_GUARDS = {
+    "backplanes.addresses": _OPERATOR,
+    "backplanes.arrivals": _NODES,
     "backplanes.base": _OWN,
+    "backplanes.dumps": _NODES,
+    "backplanes.envelope": _NODES,
+    "backplanes.gaps": _NODES,
+    "backplanes.interest": _OWN,
+    "backplanes.loading": _NODES,
+    "backplanes.log": "defines what a log is",
+    "backplanes.members": _NODES,
     "backplanes.memory": _OWN,
+    "backplanes.nats_log": _NODES,
+    "backplanes.ordering": _NODES,
+    "backplanes.outgoing": _OWN,
+    "backplanes.presence": _NODES,
+    "backplanes.pulse": _OWN,
+    "backplanes.redis_log": _NODES,
+    "backplanes.redis_servers": _OPERATOR,
+    "backplanes.rejoining": _NODES,
+    "backplanes.sequences": _NODES,
+    "backplanes.shared": _NODES,
     "banner": _OWN,
     "cli": _OPERATOR,
     "config_limits": "bounds of settings by type: `setting`",

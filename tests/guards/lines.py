@@ -6,6 +6,28 @@ from guards.source import rows
 
 ROWS = [
     *rows(
+        "room",
+        {
+            "OwnRoom.enter": [("self.is_full(limit)", "False", "test_connections_in_all")],
+            "OwnRoom.join": [("0 < limit <= self.users[user]", "False", "test_connections_of_a_user")],
+            "part": [("not users[user]", "False", "test_connections_of_a_user")],
+            "reported": [
+                ("len(users) <= MAX_REPORTED", "True", "test_others_are_told_of_those_with_most_connections"),
+                ("len(several) > MAX_REPORTED", "False", "test_others_are_told_of_those_with_most_connections"),
+                (
+                    "Counter(several).most_common(MAX_REPORTED)",
+                    "several",
+                    "test_others_are_told_of_those_with_most_connections",
+                ),
+                (
+                    "islice(ones, MAX_REPORTED - len(several))",
+                    "ones",
+                    "test_others_are_told_of_those_with_most_connections",
+                ),
+            ],
+        },
+    ),
+    *rows(
         "clients",
         {
             "": [
@@ -17,9 +39,9 @@ ROWS = [
             ],
             "Clients.has_room": [
                 (
-                    "self._users[user] < self._per_user",
+                    "self.room.connections_of(user) + self._elsewhere(user) < limit",
                     "True",
-                    "test_a_user_takes_no_memory_when_all_of_its_connections_are_gone",
+                    "tests/test_gate.py::test_a_user_without_room_is_told_so_before_the_upgrade",
                 ),
             ],
             "Clients.verify": [
@@ -52,13 +74,8 @@ ROWS = [
             ],
             "Clients.closed": [
                 (
-                    "self._users[session.user] -= 1",
-                    "pass",
-                    "test_a_user_takes_no_memory_when_all_of_its_connections_are_gone",
-                ),
-                (
-                    "not self._users[session.user]",
-                    "False",
+                    "self.room.part(session.user)",
+                    "None",
                     "test_a_user_takes_no_memory_when_all_of_its_connections_are_gone",
                 ),
                 (
@@ -76,7 +93,11 @@ ROWS = [
                 ),
             ],
             "Clients.join": [
-                ("self.has_room(user)", "True", "tests/integration/test_limits.py::test_100_connections_of_a_user"),
+                (
+                    "self.room.join(user, left)",
+                    "True",
+                    "tests/integration/test_limits.py::test_100_connections_of_a_user",
+                ),
             ],
             "Clients.authenticate": [
                 (

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from valtronics_fast.backplanes.presence import nobody
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from valtronics_fast._core.hub import Hub
+    from valtronics_fast.backplanes.presence import Presence
 
 __all__ = ["Backplane"]
 
@@ -23,8 +26,13 @@ class Backplane(Protocol):
     name: str
     shared: bool
 
-    async def start(self, hub: Hub) -> None:
-        """Begin to carry; `hub` is that of this server."""
+    async def start(self, hub: Hub, presence: Callable[[], Presence] = nobody) -> None:
+        """Begin to carry.
+
+        Args:
+            hub: that of this server.
+            presence: who is connected here; `nobody` where the others don't have to know.
+        """
 
     async def stop(self) -> None:
         """End. Idempotent; afterwards no task and no socket is left."""
@@ -50,6 +58,9 @@ class Backplane(Protocol):
 
         Returns when it does, or can't at present.
         """
+
+    def connections_elsewhere(self, user: str) -> int:
+        """Return how many connections a user has on other machines, as far as is known."""
 
     def ready(self) -> bool:
         """Say whether messages reach the other servers at present."""

@@ -36,7 +36,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         follows: the lanes that it follows, a bit each, as hexadecimal digits.
         sequences: lane -> the last number of its envelopes there, of those that the log has taken lately.
         connections: how many it has.
-        users: user -> how many of them are that user's.
+        users: user -> how many of them are that user's (Presence).
+        machine: its machine (Presence).
         greets: it does not know the others, who are to say something of themselves at once.
         leaving: it ends.
     """
@@ -47,6 +48,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sequences: dict[_Lane, _Number] = {}
     connections: int = 0
     users: dict[str, int] = {}
+    machine: int = 0
     greets: bool = False
     leaving: bool = False
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from valtronics_fast.backplanes.presence import nobody
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from valtronics_fast._core.hub import Hub
+    from valtronics_fast.backplanes.presence import Presence
 
 __all__ = ["MemoryBackplane"]
 
@@ -21,7 +24,7 @@ class MemoryBackplane:
     def __init__(self) -> None:
         self._hub: Hub | None = None
 
-    async def start(self, hub: Hub) -> None:
+    async def start(self, hub: Hub, presence: Callable[[], Presence] = nobody) -> None:  # noqa: ARG002
         """Begin to carry."""
         self._hub = hub
 
@@ -40,6 +43,10 @@ class MemoryBackplane:
 
     async def follow(self, lanes: list[int], offset: int) -> None:
         """What is published comes here."""
+
+    def connections_elsewhere(self, user: str) -> int:  # noqa: ARG002 - there is no elsewhere
+        """Nobody has any."""
+        return 0
 
     def ready(self) -> bool:
         """There is nobody else to reach."""

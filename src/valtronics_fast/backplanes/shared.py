@@ -26,13 +26,14 @@ from valtronics_fast.backplanes.loading import Loading, lanes_of
 from valtronics_fast.backplanes.log import Entry, LogError
 from valtronics_fast.backplanes.members import LIFETIME, Heartbeat, Members, mask_of
 from valtronics_fast.backplanes.outgoing import Outgoing
+from valtronics_fast.backplanes.presence import Presence, connections_elsewhere, nobody
 from valtronics_fast.backplanes.pulse import Pulse
 from valtronics_fast.backplanes.rejoining import Rejoining
 from valtronics_fast.backplanes.sequences import Sequences
 from valtronics_fast.logging import fields, limited
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from valtronics_fast._core.hub import Hub
     from valtronics_fast._core.lanes import Lanes
@@ -73,6 +74,7 @@ class SharedBackplane:
         self._loading = Loading(log, self._dumps, self._sequences, self._sync)
         self._gaps = Gaps(self._dumps, self._sync_own)
         self._arrivals = Arrivals(self._node, self._sequences, self._gaps)
+        self._presence: Callable[[], Presence]
         self._hub: Hub
         self._lanes: Lanes
         self._open = False
@@ -87,10 +89,11 @@ class SharedBackplane:
 
     # --- what the server calls
 
-    async def start(self, hub: Hub) -> None:
+    async def start(self, hub: Hub, presence: Callable[[], Presence] = nobody) -> None:
         """Begin to carry; returns when the log is there, and after `backplane.patience` if it is not."""
         self._hub = self._arrivals.hub = self._gaps.hub = self._loading.hub = hub
         self._lanes = lanes_of(hub)
+        self._presence, self._machine = presence, presence().machine
         opened = asyncio.Event()
         self._runner = asyncio.create_task(self._run(opened), name="backplane")
         # Most often it is there: then the first client is not served without it.
@@ -147,6 +150,10 @@ class SharedBackplane:
                         await self._sync()
         except (TimeoutError, LogError) as error:
             _complaints.warning("lanes could not be followed", extra=fields(lanes=len(lanes), problem=error))
+
+    def connections_elsewhere(self, user: str) -> int:
+        """Return how many connections a user has on other machines, as of their last heartbeats."""
+        return connections_elsewhere(user, self._members.heartbeats(), self._machine)
 
     def ready(self) -> bool:
         """Say whether the log is there and nothing is missing."""
@@ -268,6 +275,7 @@ class SharedBackplane:
             sequences={lane: taken[lane] for lane in self._interest.recent(number) if lane in taken},
             greets=greets,
             leaving=leaving,
+            **self._presence()._asdict(),
         )
 
     # --- the way out
