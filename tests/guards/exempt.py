@@ -75,5 +75,7 @@ NO_GUARDS = {
     "units": _OPERATOR,
     "upkeep": "starts and stops what looks after the process: `memory_limit`",
     "version": _OWN,
+    "workers.segment": "counts as `room` does, for processes; tests/workers/test_segment.py tries each limit",
+    "workers.shared_room": "the same",
 }
 """The modules without a row, and why."""
