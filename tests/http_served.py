@@ -66,15 +66,22 @@ def verify(token: object) -> Grant:
     return grant
 
 
-def explain(connection: int, device: int | str | None) -> dict[str, object] | None:
+async def explain(connection: int, device: int | str | None) -> dict[str, object] | None:
     return {"connection": connection, "device_id": device} if connection == 7 else None
 
 
-def rebalance(*, fraction: float | None, count: int | None, over: float | None) -> int:
+async def rebalance(*, fraction: float | None, count: int | None, over: float | None) -> int:
     """Close 100 connections, of which there are as many, or none within a second."""
     if over == 0.5:
         raise BusyError("connections are being moved already")
     return count or round(100 * (fraction or 0))
+
+
+def telling(figures: dict[str, object]) -> Callable[[], Awaitable[dict[str, object]]]:
+    async def tell() -> dict[str, object]:
+        return figures
+
+    return tell
 
 
 class Hub:
@@ -111,9 +118,12 @@ class Served:
         figures = {"active": 3, "close_codes": {1000: 1}}
         self.settled = asyncio.Event()
         self.settled.set()
-        own = {"guard": self.guard, "settled": self._settle, "stats": lambda: figures}
+        own = {"guard": self.guard, "settled": self._settle, "stats": telling(figures)}
         parts = own | {"explain": explain, "rebalance": rebalance} | parts
-        self.api = HttpApi(config, publish=self.hub.publish, health=lambda: self.health, **parts)
+        self.api = HttpApi(config, publish=self.hub.publish, health=self.tell_health, **parts)
+
+    async def tell_health(self) -> dict[str, object]:
+        return self.health
 
     async def _settle(self) -> None:
         await self.settled.wait()

@@ -53,6 +53,7 @@ def test_help_names_flags_examples_and_exit_codes(capsys: pytest.CaptureFixture[
         "--help", "--version", "--config", "--host", "--port", "--http-host", "--http-port", "--demo",
         "--fd", "--http-fd",
         "--log-level",
+        "--workers",
     }  # fmt: skip
     assert "examples:" in text
     assert "exit codes:" in text

@@ -18,7 +18,7 @@ SECRET = "w7Qz-M2pLr9_TfXc4VbNsJ8hKd3yGa5e"
 # Names and defaults that other programs' configuration files rely on.
 CONTRACT = {
     "server": {
-        "host": "127.0.0.1", "port": 8000, "fd": 0, "handshake_timeout": 5.0, "proxy_protocol": False,
+        "host": "127.0.0.1", "port": 8000, "workers": 1, "fd": 0, "handshake_timeout": 5.0, "proxy_protocol": False,
         "ping_interval": 25.0, "ping_timeout": 8.0, "close_timeout": 2.0, "drain_window": 10.0, "flush_interval": 0.0,
         "compression": False,
     },
@@ -44,7 +44,8 @@ CONTRACT = {
     "tls": {"certfile": "", "keyfile": "", "client_ca": "", "client_auth": "none"},
     "system": {"interval": 5.0},
     "backplane": {
-        "url": "memory://", "prefix": "valtronics", "entries": 1000, "buffer": 64 << 20, "patience": 5.0,
+        "url": "memory://", "prefix": "valtronics", "entries": 1000, "size": 64 << 20,
+        "queue": 16 << 20, "buffer": 64 << 20, "patience": 5.0,
     },
     "logging": {"level": "info", "format": "auto"},
 }  # fmt: skip
@@ -77,6 +78,7 @@ def test_flags_are_those_of_the_contract() -> None:
         "demo": "--demo",
         "server.host": "--host",
         "server.port": "--port",
+        "server.workers": "--workers",
         "http.host": "--http-host",
         "http.port": "--http-port",
         "server.fd": "--fd",

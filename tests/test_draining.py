@@ -71,7 +71,8 @@ async def test_input_ends_before_the_last_one_is_closed(window: float) -> None:
         async def end_input() -> None:
             left.append(sum(not session.close_code for session in site.server._clients.sessions()))
 
-        await let_go(site.server._clients, CloseCode.CLOSE_RESTART, window=window, patience=1, end_input=end_input)
+        all_clients, code = site.server._clients, CloseCode.CLOSE_RESTART
+        await let_go(all_clients, code, window=window, patience=1, others=lambda: False, end_input=end_input)
         assert left == [1 if window else 4]
         assert [(await client.closed())[0] for client in there] == [CloseCode.CLOSE_RESTART] * 4
 
@@ -85,9 +86,30 @@ async def test_who_does_not_go_is_cut() -> None:
 
         async with asyncio.timeout(TIMEOUT):
             clients = site.server._clients
-            await let_go(clients, CloseCode.CLOSE_RESTART, window=0, patience=0.05, end_input=end_input)
+            code = CloseCode.CLOSE_RESTART
+            await let_go(clients, code, window=0, patience=0.05, others=lambda: True, end_input=end_input)
         await until(lambda: not clients.active)
         deaf.connection.transport.abort()
+
+
+@pytest.mark.parametrize("window", [0.3, 3600.0])
+async def test_input_goes_on_for_clients_of_others_until_the_time_is_over(window: float) -> None:
+    async with running() as site:
+        left, ended = 3, asyncio.Event()
+
+        def others() -> bool:
+            nonlocal left
+            left -= window > 1
+            return left > 0
+
+        async def end_input() -> None:
+            assert left == (3 if window < 1 else 0)
+            ended.set()
+
+        async with asyncio.timeout(TIMEOUT):
+            clients, code = site.server._clients, CloseCode.CLOSE_RESTART
+            await let_go(clients, code, window=window, patience=0, others=others, end_input=end_input)
+        assert ended.is_set()
 
 
 # Rebalancing

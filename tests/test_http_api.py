@@ -17,8 +17,11 @@ from http_served import (
     Serve,
     Served,
     bearer,
+    explain,
+    rebalance,
     serving,
     telemetry,
+    telling,
     verify,
 )
 from valtronics_fast import http_api
@@ -114,7 +117,7 @@ class TestRoutes:
         assert await served.ask("HEAD", "/api/v1/publish") == (405, None)
 
     async def test_a_fault_of_the_server(self, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
-        def stats() -> dict[str, object]:
+        async def stats() -> dict[str, object]:
             raise ZeroDivisionError("inner detail")
 
         served = await serve(stats=stats)
@@ -286,10 +289,10 @@ class TestLifetime:
             publish=lambda _: 0,
             settled=asyncio.Event().wait,  # type: ignore[arg-type]
             guard=served.guard,
-            stats=dict,
-            explain=lambda *_: None,
-            health=dict,
-            rebalance=lambda **_: 0,
+            stats=telling({}),
+            explain=explain,
+            health=telling({}),
+            rebalance=rebalance,
         )
         with pytest.raises(OSError, match="in use"):
             await second.start()

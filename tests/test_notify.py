@@ -121,8 +121,10 @@ async def test_signs_of_life_come_from_the_event_loop(manager: Manager) -> None:
     notifier.close()
 
 
-async def test_a_process_tells_its_life(manager: Manager) -> None:
-    variables = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "100000", "VFAST_LOGGING__FORMAT": "json"}
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_process_tells_its_life(workers: str, manager: Manager) -> None:
+    variables = {"VFAST_SERVER__WORKERS": workers}
+    variables |= {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "100000", "VFAST_LOGGING__FORMAT": "json"}
     async with running(**variables) as server:
         await until(lambda: manager.heard_of("WATCHDOG"))
         server.tell(signal.SIGHUP)

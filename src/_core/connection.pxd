@@ -58,7 +58,7 @@ cdef class Connection(Inbound):
         Hub hub
         Limits limits
         slot_t slot                     # valid in OPEN and CLOSING
-        readonly uint64_t number        # of the connection, counted from the hub's start; for people
+        readonly uint64_t number        # of the connection, by the hub's count; for people
         uint8_t state
         bint awaits_pong
         readonly bint closed_by_peer    # it sent its CLOSE first

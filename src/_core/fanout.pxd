@@ -36,7 +36,7 @@ cdef class Fanout:
         list _outboxes
         list _free
         OutQueue **_queues
-        readonly uint64_t attached      # connections since the start
+        public uint64_t attached        # the number of the last connection: one more each time, from 0 or what was set
         # The last publication that was noted for a slot (see Posting.shadowed), and its number.
         uint64_t *marks
         Py_ssize_t _capacity

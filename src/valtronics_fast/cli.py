@@ -44,12 +44,13 @@ examples:
   valtronics-fast --demo                            simulated devices, and a line to watch them with
   valtronics-fast --config server.toml --port 9000  a configuration, one setting of it replaced
   VFAST_MQTT__URL=mqtt://broker valtronics-fast     data from an MQTT broker
+  valtronics-fast --workers 4                       four processes that share the connections
   valtronics-fast token --sub alice --channels telemetry,alerts --devices 1,2 --expires 8h
   valtronics-fast subscribe alerts --severity critical --token eyJ...
 
 exit codes:
   0  the server was drained after SIGINT or SIGTERM, or the token was printed
-  1  the server could not start: a port is in use, for instance
+  1  the server, or one of its workers, could not start: a port is in use, for instance
   2  the command line or the configuration has faults; each of them is told
   A second SIGINT or SIGTERM ends the server at once, by that signal: shells show 130 or 143.
   SIGHUP has it read its configuration again.

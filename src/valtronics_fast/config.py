@@ -63,6 +63,16 @@ class ServerConfig(Section, frozen=True, kw_only=True):
             flag="--fd",
         ),
     ] = 0
+    workers: Annotated[
+        int,
+        msgspec.Meta(ge=0, le=256),
+        setting(
+            "Processes that share the connections (docs/operations.md).",
+            unit="processes",
+            zero="as many as there are CPUs",
+            flag="--workers",
+        ),
+    ] = 1
     handshake_timeout: Annotated[
         Duration,
         setting(
@@ -235,7 +245,7 @@ class BackplaneConfig(Section, frozen=True, kw_only=True):
     url: Annotated[
         str,
         setting(
-            "What carries messages between several servers; memory:// is this server alone.",
+            "What carries messages between several servers; memory:// is this server alone, with all its workers.",
             allowed=ALLOWED,
             sensitive="url",
             check=checks.check_backplane_url,
@@ -254,6 +264,22 @@ class BackplaneConfig(Section, frozen=True, kw_only=True):
         msgspec.Meta(ge=1, le=1_000_000),
         setting("What the backplane keeps of each of 256 lanes for recovery.", unit="entries of up to 512 messages"),
     ] = 1000
+    size: Annotated[
+        Size,
+        setting(
+            "What the bus between the workers of one machine keeps of all lanes for recovery, where that is the "
+            "backplane.",
+            zero="no limit but `entries`",
+        ),
+    ] = 64 << 20
+    queue: Annotated[
+        Size,
+        setting(
+            "What may wait on that bus for a worker that does not read, for each worker; then it has to read it from "
+            "what is kept.",
+            zero="hardly anything",
+        ),
+    ] = 16 << 20
     buffer: Annotated[
         int,
         msgspec.Meta(ge=1 << 20, le=1 << 30, extra={"kind": "size"}),

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from valtronics_fast._core.session import Session
     from valtronics_fast.clients import Clients
 
-__all__ = ["Rebalancer", "close_evenly", "let_go"]
+__all__ = ["Rebalancer", "close_evenly", "how_many", "let_go"]
 
 _LOOK: Final = 0.02
-"""Seconds between two looks whether a client has read what waits for it."""
+"""Seconds between two looks whether a client has read what waits for it, or others have none left."""
 
 _CLOSED_A_TURN: Final = 256
 """Connections that are closed in one turn of the event loop, at most."""
@@ -35,6 +35,7 @@ async def let_go(
     *,
     window: float,
     patience: float,
+    others: Callable[[], bool],
     end_input: Callable[[], Awaitable[None]],
 ) -> None:
     """Close every connection, evenly over a time, and return when the last one is gone.
@@ -46,14 +47,19 @@ async def let_go(
         code: why.
         window: seconds; 0.0: all at once.
         patience: seconds that a client gets to read what waits for it, and as many to go then.
+        others: says whether other workers have clients, for whom data is taken in here, too, until the time is over.
         end_input: ends all that publishes. It is called before the last one is closed, or all at once: until then
             there is somebody to get what comes in, and what was taken in until then goes out ahead of the CLOSE.
     """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + window
     sessions = clients.sessions()
     random.shuffle(sessions)
     if window and sessions:
         early = sessions[:-1]
         await close_evenly(early, code, seconds=window * len(early) / len(sessions), patience=patience)
+    while others() and loop.time() < end:  # noqa: ASYNC110
+        await asyncio.sleep(_LOOK)
     await end_input()
     await close_evenly(clients.sessions(), code, seconds=0.0, patience=patience)
     # The clients' own timers cut those that do not go; a little more is for the case that nothing works.
@@ -70,6 +76,7 @@ class Rebalancer:
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
         self._closing: asyncio.Task[None] | None = None
+        self._stopped = False
 
     def start(self, fraction: float | None, count: int | None, *, seconds: float, patience: float) -> int:
         """Begin to close the connections (4200) that are open longest: who was moved lately is not moved again.
@@ -84,22 +91,38 @@ class Rebalancer:
             How many are being closed.
 
         Raises:
-            BusyError: the last start is still at work.
+            BusyError: the last start is still at work, or it has ended.
         """
-        if self._closing is not None and not self._closing.done():
-            raise BusyError("connections are being moved already")
+        self._refuse_busy()
         sessions = sorted(self._clients.sessions(), key=lambda each: each.age, reverse=True)
-        chosen = sessions[: count if fraction is None else math.ceil(fraction * len(sessions))]
+        chosen = sessions[: how_many(fraction, count, len(sessions))]
         random.shuffle(chosen)  # as in `let_go`
         _log.info("rebalancing", extra=fields(connections=len(chosen), seconds=seconds))
         closing = close_evenly(chosen, CloseCode.CLOSE_REBALANCE, seconds=seconds, patience=patience)
         self._closing = asyncio.ensure_future(closing)
         return len(chosen)
 
+    def ages(self) -> list[float]:
+        """Return how many seconds each connection is open; raise BusyError where `start` would."""
+        self._refuse_busy()
+        return [each.age for each in self._clients.sessions()]
+
+    def _refuse_busy(self) -> None:
+        if self._stopped:
+            raise BusyError("the server is being drained")
+        if self._closing is not None and not self._closing.done():
+            raise BusyError("connections are being moved already")
+
     def stop(self) -> None:
-        """Leave those alone that were not told to go yet."""
+        """Leave those alone that were not told to go yet, and begin nothing any more."""
+        self._stopped = True
         if self._closing is not None:
             self._closing.cancel()
+
+
+def how_many(fraction: float | None, count: int | None, connections: int) -> int:
+    """Return how many connections an order is about: a fraction of all, rounded up, or a count."""
+    return min(count or 0, connections) if fraction is None else math.ceil(fraction * connections)
 
 
 async def close_evenly(sessions: Sequence[Session], code: CloseCode, *, seconds: float, patience: float) -> None:

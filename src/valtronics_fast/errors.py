@@ -10,7 +10,7 @@ from valtronics_fast._core.wire import ErrorCode
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["AuthError", "BusyError", "ConfigError", "PublicationError", "ValtronicsError"]
+__all__ = ["AuthError", "BusyError", "ConfigError", "PublicationError", "StartError", "ValtronicsError"]
 
 
 class ValtronicsError(Exception):
@@ -49,3 +49,15 @@ class AuthError(ValtronicsError):
         self.reason = reason
         expired = code == ErrorCode.TOKEN_EXPIRED
         super().__init__("the token has expired" if expired else "the token is not valid")
+
+
+class StartError(ValtronicsError):
+    """The server could not start, for a reason that lies outside of its configuration's form.
+
+    Attributes:
+        problems: what keeps it from starting, one line each.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))

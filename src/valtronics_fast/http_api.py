@@ -69,9 +69,9 @@ class HttpApi:
         publish: Publish,
         settled: Callable[[], Awaitable[None]],
         guard: HttpGuard,
-        stats: Callable[[], dict[str, object]],
-        explain: Callable[[int, int | str | None], dict[str, object] | None],
-        health: Callable[[], Mapping[str, object]],
+        stats: Callable[[], Awaitable[dict[str, object]]],
+        explain: Callable[[int, int | str | None], Awaitable[dict[str, object] | None]],
+        health: Callable[[], Awaitable[Mapping[str, object]]],
         rebalance: Rebalance,
     ) -> None:
         self.port = config.port
@@ -156,7 +156,7 @@ class HttpApi:
 
     async def _get_ready(self, _: web.BaseRequest) -> web.Response:
         """Answer what the server says of itself: `ready` decides the status, and with `checks` the word."""
-        health = self._health()
+        health = await self._health()
         ready, checks = health["ready"], health["checks"]
         whole = isinstance(checks, dict) and all(state == "ok" for state in checks.values())
         word = "draining" if not ready else "ready" if whole else "degraded"
@@ -165,7 +165,7 @@ class HttpApi:
     async def _get_stats(self, request: web.BaseRequest) -> web.Response:
         if not self._guard.open_to_all:
             await self._guard.authorise(request)
-        return json_answer(200, self._stats())
+        return json_answer(200, await self._stats())
 
     async def _get_explain(self, request: web.BaseRequest) -> web.Response:
         """Answer why a connection gets what it gets. It tells of other users: a publisher's token is not enough."""
@@ -175,7 +175,7 @@ class HttpApi:
         if not (number.isascii() and number.isdecimal() and len(number) <= MAX_DIGITS):
             raise _invalid("connection is the number of a connection, as the log has it")
         try:
-            answer = self._explain(int(number), None if device is None else device_key(device))
+            answer = await self._explain(int(number), None if device is None else device_key(device))
         except ValueError as error:
             raise _invalid(str(error)) from None
         if answer is None:
@@ -233,7 +233,7 @@ class HttpApi:
         body = await _read_whole(request, MAX_BODY, f"an order may have {MAX_BODY} bytes")
         order = parse_order(body)
         try:
-            closing = self._rebalance(fraction=order.fraction, count=order.count, over=order.over)
+            closing = await self._rebalance(fraction=order.fraction, count=order.count, over=order.over)
         except BusyError as error:
             raise HttpError(409, "busy", str(error)) from None
         return json_answer(202, {"connections": closing})

@@ -35,7 +35,7 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Rebalance(Protocol):
     """Begins to close connections."""
 
-    def __call__(self, *, fraction: float | None, count: int | None, over: float | None) -> int:
+    async def __call__(self, *, fraction: float | None, count: int | None, over: float | None) -> int:
         """Return how many; the arguments are those of an Order. Raises BusyError."""
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from valtronics_fast.inherited import public_host
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["ACCEPTED_A_TURN", "BACKLOG", "listen", "open_port"]
+__all__ = ["ACCEPTED_A_TURN", "bind", "listen", "open_port", "serve"]
 
 BACKLOG = 1024
 """Connections that the kernel holds for us until we accept them: a storm of reconnecting clients."""
@@ -32,15 +32,60 @@ client that floods us holds up the others (bench/fairness.py).
 """
 
 
-async def listen(host: str, port: int) -> list[socket.socket]:
-    """Return listening sockets for each address of a host, ACCEPTED_A_TURN for each, all on one port.
+async def open_port(
+    host: str, port: int, passed_on: Sequence[socket.socket], *, reuse_port: bool = False
+) -> tuple[str, list[socket.socket]]:
+    """Return the sockets to accept from: those that were passed on, or else what `listen` gives; and their address."""
+    if not passed_on:
+        return host, await listen(host, port, reuse_port=reuse_port)
+    return public_host(passed_on), _multiply(passed_on)
+
+
+async def listen(host: str, port: int, *, reuse_port: bool = False) -> list[socket.socket]:
+    """Return listening sockets for each address of a host, all on one port.
 
     Args:
         host: a name or an address.
         port: 0 lets the system pick a free one.
+        reuse_port: see `bind`.
 
     Raises:
         OSError: an address can't be resolved or listened on.
+    """
+    return _multiply(await bind(host, port, reuse_port=reuse_port))
+
+
+def _multiply(sockets: Iterable[socket.socket]) -> list[socket.socket]:
+    """Have bound sockets listen as clients of ours need it; return them and their duplicates.
+
+    Raises:
+        OSError: that is not possible; all of them are closed.
+    """
+    found = list(sockets)
+    try:
+        for sock in tuple(found):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            sock.setblocking(False)
+            sock.listen(BACKLOG)
+            found.extend(sock.dup() for _ in range(ACCEPTED_A_TURN - 1))
+    except BaseException:
+        for sock in found:
+            sock.close()
+        raise
+    return found
+
+
+async def bind(host: str, port: int, *, reuse_port: bool = False) -> list[socket.socket]:
+    """Return sockets bound to each address of a host, all on one port, that do not listen.
+
+    Args:
+        host: a name or an address.
+        port: 0 lets the system pick a free one.
+        reuse_port: other sockets of the same user that say so, too, may be bound to it; connections are spread over
+            those that listen.
+
+    Raises:
+        OSError: an address can't be resolved or bound to.
     """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -50,6 +95,8 @@ async def listen(host: str, port: int) -> list[socket.socket]:
             sock = socket.socket(family, kind, protocol)
             sockets.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             bound = (address[0], port or _port_of(sockets[0]), *address[2:])
@@ -58,7 +105,6 @@ async def listen(host: str, port: int) -> list[socket.socket]:
             except OSError as error:
                 text = f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}"
                 raise OSError(error.errno, text) from None
-            sockets.extend(_multiply(sock)[1:])
     except BaseException:
         for sock in sockets:
             sock.close()
@@ -66,19 +112,13 @@ async def listen(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-async def open_port(host: str, port: int, passed_on: Sequence[socket.socket]) -> tuple[str, list[socket.socket]]:
-    """Return the sockets to accept from: those that were passed on, or else what `listen` gives; and their address."""
-    if not passed_on:
-        return host, await listen(host, port)
-    return public_host(passed_on), [each for sock in passed_on for each in _multiply(sock)]
-
-
-def _multiply(sock: socket.socket) -> list[socket.socket]:
-    """Have a bound socket listen as clients of ours need it; return it and its duplicates, all to be accepted from."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-    sock.setblocking(False)
-    sock.listen(BACKLOG)
-    return [sock, *(sock.dup() for _ in range(ACCEPTED_A_TURN - 1))]
+async def serve(
+    sockets: Iterable[socket.socket], protocol: Callable[[], asyncio.BaseProtocol], listeners: list[asyncio.Server]
+) -> None:
+    """Accept connections from these sockets, one after the other; `listeners` gets those that do."""
+    for sock in sockets:
+        listener = await asyncio.get_running_loop().create_server(protocol, sock=sock, backlog=BACKLOG)
+        listeners.append(listener)
 
 
 def _port_of(sock: socket.socket) -> int:

@@ -267,7 +267,26 @@ def tell_suppressed(*, at_once: bool = False) -> None:
         each.tell(at_once=at_once)
 
 
-def setup(level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:  # noqa: A002
+class _Origin(logging.Filter):
+    """Names the worker that a line comes from."""
+
+    def __init__(self, worker: int) -> None:
+        super().__init__()
+        self._worker = worker
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add the field, and let the record pass."""
+        record.fields = {**(getattr(record, "fields", None) or {}), "worker": self._worker}
+        return True
+
+
+def setup(
+    level: str = "info",
+    format: str = "auto",  # noqa: A002
+    stream: TextIO | None = None,
+    *,
+    worker: int | None = None,
+) -> None:
     """Log to a stream from now on, in place of what an earlier call set up.
 
     Libraries log warnings and worse only, whatever the level: their other lines may quote a request, with the
@@ -277,11 +296,14 @@ def setup(level: str = "info", format: str = "auto", stream: TextIO | None = Non
         level: least level of this package's lines: debug, info, warning or error.
         format: text, json, or auto: text on a terminal, else json.
         stream: where to; None is the standard error.
+        worker: the index of this process, where it is one of several: each line tells it.
     """
     stream = sys.stderr if stream is None else stream
     as_text = format == "text" or (format == "auto" and stream.isatty())
     handler = logging.StreamHandler(stream)
     handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
+    if worker is not None:
+        handler.addFilter(_Origin(worker))
     root = logging.getLogger()
     for former in [one for one in root.handlers if isinstance(one.formatter, _LineFormatter)]:
         root.removeHandler(former)

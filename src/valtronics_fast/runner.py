@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import signal
 import socket
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,8 @@ from valtronics_fast import banner
 from valtronics_fast._core.wire import CHANNELS
 from valtronics_fast.config import SETTINGS, Config
 from valtronics_fast.descriptors import raise_descriptor_limit
-from valtronics_fast.errors import ConfigError, ValtronicsError
+from valtronics_fast.errors import ConfigError, StartError
+from valtronics_fast.inherited import inherit
 from valtronics_fast.logging import fields, setup
 from valtronics_fast.notify import Notifier
 from valtronics_fast.server import Server
@@ -25,6 +28,8 @@ from valtronics_fast.version import version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from valtronics_fast.workers.supervisor import Supervisor
 
 __all__ = ["StartError", "run"]
 
@@ -36,24 +41,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _log = logging.getLogger(__name__)
 
 
-class StartError(ValtronicsError):
-    """The server could not start, for a reason that lies outside of its configuration's form.
-
-    Attributes:
-        problems: what keeps it from starting, one line each.
-    """
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(problems))
-
-
 def run(config: Config, load: Callable[[], Config]) -> None:
     """Serve until SIGINT or SIGTERM, then drain. SIGHUP has the configuration loaded anew.
 
     Args:
         config: the settings.
         load: gathers them again from where they came from.
+
+    With more than one worker this process becomes their supervisor (`workers.supervisor`).
 
     Raises:
         ConfigError: the keys, the TLS files or the sockets that were passed on do not fit the configuration.
@@ -72,7 +67,7 @@ async def _serve(config: Config, load: Callable[[], Config]) -> None:
     for number in _SIGNALS:
         loop.add_signal_handler(number, ended.set)
     loop.add_signal_handler(signal.SIGHUP, hung_up.set)
-    server = Server(config)
+    server = _make_server(config)
     try:
         await server.start()
     except OSError as error:
@@ -92,7 +87,19 @@ async def _serve(config: Config, load: Callable[[], Config]) -> None:
         await server.drain()
 
 
-def _banner(server: Server, config: Config) -> str:
+def _make_server(config: Config) -> Server | Supervisor:
+    """Return what serves: this process, or several that it starts."""
+    workers = config.server.workers or len(os.sched_getaffinity(0))
+    if workers == 1:
+        return Server(config)
+    if sys.platform != "linux":
+        raise StartError(["server.workers: several processes share memory and a port in ways that only Linux has"])
+    from valtronics_fast.workers.supervisor import Supervisor  # noqa: PLC0415 - most run without it
+
+    return Supervisor(config, workers, inherit(config))
+
+
+def _banner(server: Server | Supervisor, config: Config) -> str:
     """Return what is printed at the start; `config` is as it was given."""
     auth = server.config.auth
     secret_made_up = auth.secret != config.auth.secret
@@ -111,13 +118,13 @@ def _banner(server: Server, config: Config) -> str:
     )
 
 
-def _status(server: Server) -> str:
+def _status(server: Server | Supervisor) -> str:
     """Return a line on the service for people."""
     return f"WebSocket on {server.host} port {server.port}, HTTP on {server.http_host} port {server.http_port}"
 
 
 async def _reload_for_ever(
-    hung_up: asyncio.Event, server: Server, load: Callable[[], Config], notifier: Notifier
+    hung_up: asyncio.Event, server: Server | Supervisor, load: Callable[[], Config], notifier: Notifier
 ) -> None:
     """Reload whenever it is asked for; what is asked meanwhile makes one more."""
     while True:
@@ -134,7 +141,7 @@ async def _reload_for_ever(
         notifier.ready(_status(server))
 
 
-async def _reload(server: Server, load: Callable[[], Config]) -> None:
+async def _reload(server: Server | Supervisor, load: Callable[[], Config]) -> None:
     """Put a new configuration in force.
 
     Raises:

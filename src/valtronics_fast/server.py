@@ -16,13 +16,12 @@ from valtronics_fast.auth import Authenticator
 from valtronics_fast.backplanes import open_backplane
 from valtronics_fast.clients import Clients
 from valtronics_fast.draining import Rebalancer, let_go
-from valtronics_fast.errors import BusyError
 from valtronics_fast.gate import ServerGate, policy_of
 from valtronics_fast.http_api import HttpApi
 from valtronics_fast.http_guard import HttpGuard
 from valtronics_fast.hub_setup import make_hub
 from valtronics_fast.inherited import HTTP, WEBSOCKET, inherit, public_host
-from valtronics_fast.listening import BACKLOG, open_port
+from valtronics_fast.listening import bind, open_port, serve
 from valtronics_fast.logging import fields, tell_suppressed
 from valtronics_fast.reception import Reception
 from valtronics_fast.reloading import prepare_reload
@@ -33,6 +32,8 @@ from valtronics_fast.suspects import Suspects
 from valtronics_fast.tls import ServerTls
 from valtronics_fast.tokens import with_secret
 from valtronics_fast.upkeep import Upkeep
+from valtronics_fast.workers.context import NUMBERS
+from valtronics_fast.workers.whole import Whole
 
 if TYPE_CHECKING:
     import socket
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from valtronics_fast._core.hub import Hub
     from valtronics_fast.config import Config, HttpConfig
     from valtronics_fast.producers.base import Producer
+    from valtronics_fast.workers.context import Worker
 
 __all__ = ["Server"]
 
@@ -59,6 +61,7 @@ class Server:
     Args:
         config: the settings (see `Config.load`). When they name no key for tokens at all, a random secret is made
             up for this run, and stands in `config.auth.secret`.
+        worker: which of several processes this is; None: it is the only one.
 
     Raises:
         ConfigError: the keys for tokens, or the TLS files, can't be used.
@@ -69,7 +72,7 @@ class Server:
         http_host, http_port: of the HTTP port, likewise.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, worker: Worker | None = None) -> None:
         self.config = with_secret(config)
         self._secret_made_up = self.config is not config
         config = self.config
@@ -79,8 +82,10 @@ class Server:
         self._suspects = Suspects(config.security, spare_loopback=config.demo)
         self._authenticator = Authenticator(config.auth)
         self._tls = ServerTls(config.tls, config.server.close_timeout) if config.tls.certfile else None
-        self._room = OwnRoom()
-        self._backplane = open_backplane(config.backplane)
+        self._worker = worker
+        self._room = OwnRoom() if worker is None else worker.room
+        self._backplane = open_backplane(config.backplane, None if worker is None else worker.link)
+        self._whole = Whole(self, worker)
         self._producers: list[Producer] = []
         self._listeners: list[asyncio.Server] = []
         self._http: HttpApi | None = None
@@ -121,9 +126,12 @@ class Server:
         if self._started:
             raise RuntimeError("a server can be started once; make another one")
         config = self.config
-        passed_on = inherit(config)
+        passed_on = inherit(config) if self._worker is None else self._worker.sockets
         self._started = True
         self._hub = make_hub(config, shared=self._backplane.shared)
+        machine = 0 if self._worker is None else self._worker.machine
+        if self._worker is not None:
+            self._hub.attached = self._worker.start * NUMBERS
         self._clients = Clients(
             config,
             self._hub,
@@ -151,27 +159,25 @@ class Server:
             tls=self._tls,
         )
         await self._authenticator.start()
-        await self._backplane.start(self._hub, partial(self._clients.presence, 0))
+        await self._backplane.start(self._hub, partial(self._clients.presence, machine))
         await self._listen(passed_on)
         self._tick()
         self._upkeep.start()
-        self._producers = make_producers(config, self._room, self.deliveries)
+        if self._worker is None or not self._worker.index:  # there is one host, and one session at the broker
+            self._producers = make_producers(config, self._room, self.deliveries)
         for producer in self._producers:
             await producer.start(self.publish)
         _log.info("started", extra=fields(host=self.host, port=self.port, http_port=self.http_port))
 
-    async def _listen(self, passed_on: dict[str, list[socket.socket]]) -> None:
+    async def _listen(self, passed_on: Mapping[str, Sequence[socket.socket]]) -> None:
         """Accept connections, on the sockets that were passed on or on ones of our own."""
         sockets: list[socket.socket] = []
         try:
-            self.host, sockets = await open_port(self.host, self.port, passed_on.get(WEBSOCKET, ()))
+            given, shared = passed_on.get(WEBSOCKET, ()), self._worker is not None
+            self.host, sockets = await open_port(self.host, self.port, given, reuse_port=shared)
             self.port = int(sockets[0].getsockname()[1])
             await self._start_http(passed_on.get(HTTP, ()))
-            for sock in sockets:
-                listener = await asyncio.get_running_loop().create_server(
-                    self._reception.protocol, sock=sock, backlog=BACKLOG
-                )
-                self._listeners.append(listener)
+            await serve(sockets, self._reception.protocol, self._listeners)
         except BaseException:
             for sock in (*sockets, *passed_on.get(HTTP, ())):
                 sock.close()
@@ -181,6 +187,8 @@ class Server:
     async def _start_http(self, sockets: Sequence[socket.socket]) -> None:
         if sockets:
             self.http_host = public_host(sockets)
+        elif self._worker is not None:
+            sockets = await bind(self.http_host, self.http_port, reuse_port=True)
         config = self._http_config()
         trusted = self._reception.trusted
         self._guard = HttpGuard(config, self._authenticator.verify, trusted, self._suspects, self._statistics)
@@ -189,10 +197,10 @@ class Server:
             publish=self.publish,
             settled=self._settled,
             guard=self._guard,
-            stats=self.stats,
-            explain=self.explain,
-            health=self.health,
-            rebalance=self.rebalance,
+            stats=self._whole.stats,
+            explain=self._whole.explain,
+            health=self._whole.health,
+            rebalance=self._whole.rebalance,
         )
         await self._http.start(sockets)
         self.http_port = self._http.port
@@ -239,7 +247,12 @@ class Server:
             await self._reception.settle(_SETTLE_TIMEOUT)
         self._gate.open = False
         await let_go(
-            self._clients, code, window=window, patience=self.config.server.close_timeout, end_input=self._end_input
+            self._clients,
+            code,
+            window=window,
+            patience=self.config.server.close_timeout,
+            others=lambda: self._room.connections() > self._clients.active,
+            end_input=self._end_input,
         )
         self._stop_listening()
         self._reception.close()
@@ -316,11 +329,13 @@ class Server:
         Raises:
             BusyError: connections are being closed already.
         """
-        if self._stopping is not None:
-            raise BusyError("the server is being drained")
         server = self.config.server
         seconds = server.drain_window if over is None else over
         return self._rebalancer.start(fraction, count, seconds=seconds, patience=server.close_timeout)
+
+    def ages(self) -> list[float]:
+        """Return how many seconds each connection is open. Raises BusyError as `rebalance` does."""
+        return self._rebalancer.ages()
 
     def publish(self, message: Mapping[str, object], /) -> int:
         """Publish a data message (protocol.md, section 3). To be called on the event loop's thread.

@@ -4,6 +4,7 @@ from harness import configuration, running
 from valtronics_fast import Server
 from valtronics_fast.backplanes.members import Heartbeat
 from valtronics_fast.backplanes.presence import Presence, connections_elsewhere
+from workers.machine import sites
 
 
 def test_a_user_is_counted_over_all_other_machines() -> None:
@@ -26,6 +27,12 @@ async def test_a_server_tells_who_is_connected() -> None:
 async def test_users_are_told_only_where_they_are_counted() -> None:
     async with running(limits={"connections_per_user": 0}) as site, site.client():
         assert site.server._clients.presence(0) == Presence(1, {}, 0)
+
+
+async def test_the_workers_of_a_machine_are_no_other_machine() -> None:
+    async with sites() as (_, (one, two)), one.client():
+        assert two.server._backplane.connections_elsewhere("alice") == 0
+        assert one.server._backplane._machine == two.server._backplane._machine == 77  # type: ignore[attr-defined]
 
 
 def test_a_server_that_is_alone_knows_of_nobody_else() -> None:

@@ -28,11 +28,13 @@ _OPERATOR = "judges what the operator has written, and nothing from outside"
 _OWN = "reads nothing from outside"
 
 _NODES = "takes what nodes of its own cluster have written; who may write is the log's business"
+_WORKERS = "speaks with processes that the supervisor has started, over pairs of sockets that nobody else has"
 
 NO_GUARDS = {
     "backplanes.addresses": _OPERATOR,
     "backplanes.arrivals": _NODES,
     "backplanes.base": _OWN,
+    "backplanes.bus_log": _WORKERS,
     "backplanes.dumps": _NODES,
     "backplanes.envelope": _NODES,
     "backplanes.gaps": _NODES,
@@ -75,7 +77,20 @@ NO_GUARDS = {
     "units": _OPERATOR,
     "upkeep": "starts and stops what looks after the process: `memory_limit`",
     "version": _OWN,
-    "workers.segment": "counts as `room` does, for processes; tests/workers/test_segment.py tries each limit",
+    "workers.bus": _WORKERS,
+    "workers.child": _WORKERS,
+    "workers.context": _OWN,
+    "workers.figures": _OWN,
+    "workers.frames": _WORKERS,
+    "workers.kept": _WORKERS,
+    "workers.link": _WORKERS,
+    "workers.port": _WORKERS,
+    "workers.questions": _WORKERS,
+    "workers.segment": "counts as `room` does, for processes; tests/workers/test_limits.py storms it with them",
+    "workers.settings": _WORKERS,
     "workers.shared_room": "the same",
+    "workers.supervisor": _WORKERS,
+    "workers.whole": _WORKERS,
+    "workers.worker": _WORKERS,
 }
 """The modules without a row, and why."""

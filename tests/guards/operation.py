@@ -34,9 +34,6 @@ ROWS = [
             "Server.reload": [
                 ("self._started", "True", "tests/test_reloading.py::test_before_the_start_there_is_nothing_to_reload"),
             ],
-            "Server.rebalance": [
-                ("self._stopping is not None", "False", DRAINING + "test_one_at_a_time_and_none_during_a_drain"),
-            ],
         },
     ),
     *rows(
@@ -45,7 +42,8 @@ ROWS = [
             "let_go": [
                 ("clients.close(code, patience + 1)", "clients.close(code, 3600.0)", "test_who_does_not_go_is_cut"),
             ],
-            "Rebalancer.start": [
+            "Rebalancer._refuse_busy": [
+                ("self._stopped", "False", "test_one_at_a_time_and_none_during_a_drain"),
                 (
                     "self._closing is not None and not self._closing.done()",
                     "False",

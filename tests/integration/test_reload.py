@@ -302,8 +302,9 @@ async def test_the_key_is_not_taken_away(tmp_path: Path) -> None:
         assert await one.comes_in()
 
 
-async def test_a_secret_that_was_made_up_stays() -> None:
-    async with running(VFAST_LOGGING__FORMAT="json") as server:
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_secret_that_was_made_up_stays(workers: str) -> None:
+    async with running(VFAST_LOGGING__FORMAT="json", VFAST_SERVER__WORKERS=workers) as server:
         given = server.found(r"everything, for 24 hours:\n +(\S+)")
         server.tell(signal.SIGHUP)
         await server.logs("reloaded")

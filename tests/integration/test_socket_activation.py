@@ -145,14 +145,15 @@ async def _connected(stack: AsyncExitStack, url: str) -> Client:
     return Client(connection)
 
 
-async def test_as_systemd_passes_them(sockets: tuple[socket.socket, socket.socket]) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_as_systemd_passes_them(workers: str, sockets: tuple[socket.socket, socket.socket]) -> None:
     """The process id has to be known before the program starts: a shell has it, and then becomes the program."""
     os.set_inheritable(sockets[0].fileno(), True)
     os.set_inheritable(sockets[1].fileno(), True)
     http_number, number = sockets[1].fileno(), sockets[0].fileno()
     shell = f'exec env LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=http:ws "$@" 3<&{http_number} 4<&{number}'
     process = await asyncio.create_subprocess_exec(
-        "bash", "-c", shell, "-", *PROGRAM, "--port", "1", "--http-port", "2",
+        "bash", "-c", shell, "-", *PROGRAM, "--port", "1", "--http-port", "2", "--workers", workers,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env=environment(**SETTINGS), pass_fds=numbers(sockets),
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """What a log is: an order of what several nodes publish that all of them agree on, of which the newest part is kept.
 
-SharedBackplane makes a backplane of any log; `redis_log` and `nats_log` are the logs there are.
+SharedBackplane makes a backplane of any log; `redis_log`, `nats_log` and `bus_log` are the logs there are.
 """
 
 from __future__ import annotations
