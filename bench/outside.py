@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["MAX_WAITED", "compiled", "first_line", "free_port", "pinned", "verdict", "wait_for"]
+__all__ = ["MAX_WAITED", "compiled", "compiled_library", "first_line", "free_port", "pinned", "verdict", "wait_for"]
 
 LOAD = Path(__file__).resolve().parent / "load"
 START_TIMEOUT = 30.0
@@ -23,15 +23,20 @@ MAX_WAITED = 0.05
 """The share of a run's time that its processes may have spent waiting for a CPU that other programs had."""
 
 
-def compiled(name: str) -> str:
+def compiled(name: str, *options: str) -> str:
     """Return the path of a load program, compiled anew if a source is newer."""
     program = Path(tempfile.gettempdir()) / "valtronics-bench" / name
     sources = (LOAD / f"{name}.c", LOAD / "load.h")
     if not program.exists() or program.stat().st_mtime < max(source.stat().st_mtime for source in sources):
         program.parent.mkdir(exist_ok=True)
-        line = [os.environ.get("CC", "cc"), "-O2", "-Wall", "-Wextra", "-o", str(program), str(sources[0])]
+        line = [os.environ.get("CC", "cc"), "-O2", "-Wall", "-Wextra", *options, "-o", str(program), str(sources[0])]
         subprocess.run(line, check=True)
     return str(program)
+
+
+def compiled_library(name: str) -> str:
+    """Return the path of a shared library."""
+    return compiled(name, "-shared", "-fPIC", "-pthread")
 
 
 def free_port() -> int:
