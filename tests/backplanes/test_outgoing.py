@@ -161,3 +161,13 @@ async def test_what_is_given_up_settles_and_who_went_away_does_not_hinder() -> N
     outgoing.add(2, b"b" * 10, apart=False)
     assert [envelope.packets for envelope in drain(outgoing)] == [b"", b"b" * 10]
     await settled
+
+
+def test_more_than_half_of_the_room_is_congestion() -> None:
+    outgoing = Outgoing(NODE, 100)
+    outgoing.add(1, b"a" * 50, apart=False)
+    assert not outgoing.is_congested()
+    outgoing.add(1, b"a", apart=False)
+    assert outgoing.is_congested()
+    drain(outgoing)
+    assert not outgoing.is_congested()

@@ -45,6 +45,10 @@ class Arrivals:
         self._sequences = sequences
         self._gaps = gaps
 
+    def stats(self) -> dict[str, int]:
+        """Return what was counted."""
+        return {"repeated": self.repeated, "garbage": self.garbage}
+
     def take(self, lane: int, offset: int, blob: bytes) -> None:
         """Deliver an entry."""
         try:

@@ -53,6 +53,9 @@ class Backplane(Protocol):
         Does not wait without end for a place that is away.
         """
 
+    def congested(self) -> bool:
+        """Say whether so much waits for the others that what can wait should: over half of what may."""
+
     async def follow(self, lanes: list[int], offset: int) -> None:
         """Have what is published in these lanes come here (lanes.pxd), and everything up to an offset.
 

@@ -96,6 +96,10 @@ class Dumps:
         self._asked: dict[int, _Request] = {}
         self._answering: dict[tuple[int, int], asyncio.Semaphore] = {}
 
+    def stats(self) -> dict[str, int]:
+        """Return what was counted."""
+        return {"dumps_given": self.given, "dumps_taken": self.taken}
+
     async def fetch(self, lanes: list[int], position: int, first: Mapping[int, int] | None = None) -> dict[int, Dump]:
         """Return what other nodes have of lanes; without those that no node tells of.
 

@@ -41,6 +41,10 @@ class MemoryBackplane:
     async def settled(self) -> None:
         """There is no place that outlives this process."""
 
+    def congested(self) -> bool:
+        """Nothing waits here."""
+        return False
+
     async def follow(self, lanes: list[int], offset: int) -> None:
         """What is published comes here."""
 

@@ -153,6 +153,10 @@ class Outgoing:
         self._wake_settled()
         return taken
 
+    def is_congested(self) -> bool:
+        """Say whether more than half of what may waits."""
+        return self.size * 2 > self._limit
+
     async def settle(self) -> None:
         """Wait until the log has taken what waits now, or it was given up."""
         if self._tickets:

@@ -86,6 +86,7 @@ class SharedBackplane:
         self._appender: asyncio.Task[None] | None = None
         self._delivered_apart = 0
         self._losses = 0
+        self._lost_at = 0.0  # when the log was there last
 
     # --- what the server calls
 
@@ -94,6 +95,7 @@ class SharedBackplane:
         self._hub = self._arrivals.hub = self._gaps.hub = self._loading.hub = hub
         self._lanes = lanes_of(hub)
         self._presence, self._machine = presence, presence().machine
+        self._lost_at = asyncio.get_running_loop().time()
         opened = asyncio.Event()
         self._runner = asyncio.create_task(self._run(opened), name="backplane")
         # Most often it is there: then the first client is not served without it.
@@ -135,10 +137,18 @@ class SharedBackplane:
         return 0
 
     async def settled(self) -> None:
-        """Wait until the log has taken everything that has been published, for `backplane.patience` at most."""
+        """Wait until the log has taken everything that has been published.
+
+        Not longer than `backplane.patience`, and not at all where the log has been away for so long.
+        """
+        since = asyncio.get_running_loop().time() if self._open else self._lost_at
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout_at(since + self._patience):
                 await self._outgoing.settle()
+
+    def congested(self) -> bool:
+        """Say whether more than half of `backplane.buffer` waits for the log."""
+        return self._outgoing.is_congested()
 
     async def follow(self, lanes: list[int], offset: int) -> None:
         """Follow lanes, and wait for an offset, for `backplane.patience` at most."""
@@ -170,10 +180,8 @@ class SharedBackplane:
             "loaded": self._loading.loaded,
             "waiting_bytes": self._outgoing.size,
             "dropped": self._outgoing.dropped,
-            "dumps_given": self._dumps.given,
-            "dumps_taken": self._dumps.taken,
-            "repeated": self._arrivals.repeated,
-            "garbage": self._arrivals.garbage,
+            **self._dumps.stats(),
+            **self._arrivals.stats(),
             "resyncs": self._gaps.resyncs,
             "delivered_apart": self._delivered_apart,
             "losses": self._losses,
@@ -383,6 +391,7 @@ class SharedBackplane:
             appender.cancel()
         if was_open:
             self._losses += 1
+            self._lost_at = asyncio.get_running_loop().time()
             for sealed in self._outgoing.waiting():
                 if not sealed.apart and self._sequences.last(self._node, sealed.lane) < sealed.envelope.sequence:
                     sealed.apart = True

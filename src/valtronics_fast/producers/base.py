@@ -7,13 +7,26 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-__all__ = ["Producer", "Publish", "TaskProducer"]
+__all__ = ["Outlet", "Producer", "Publish", "TaskProducer"]
 
 Publish = Callable[[Mapping[str, object]], int]
 """Hands one data message (protocol.md, section 3) to the hub and returns how many subscriptions matched.
 
 Raises PublicationError when the message is not valid. To be called on the event loop's thread.
 """
+
+
+class Outlet(Protocol):
+    """Where data messages go: the part of a backplane that is of use to those who must not lose or outrun anything."""
+
+    def publish(self, message: Mapping[str, object], /) -> int:
+        """See Publish."""
+
+    async def settled(self) -> None:
+        """Wait until what has been published is where it outlives this process, as far as that can be."""
+
+    def congested(self) -> bool:
+        """Say whether so much waits to be carried on that what can wait should."""
 
 
 class Producer(Protocol):
