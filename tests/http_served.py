@@ -85,11 +85,19 @@ def telling(figures: dict[str, object]) -> Callable[[], Awaitable[dict[str, obje
 
 
 class Hub:
-    """Records what is published; refuses messages marked "bad"; each one matches two subscriptions."""
+    """Records what is published; refuses messages marked "bad"; each one matches two subscriptions.
+
+    Attributes:
+        settling: what is published is settled while this is set.
+        full: too much is waiting to be carried on.
+    """
 
     def __init__(self) -> None:
         self.messages: list[Mapping[str, object]] = []
         self.arrived = asyncio.Event()
+        self.settling = asyncio.Event()
+        self.settling.set()
+        self.full = False
 
     def publish(self, message: Mapping[str, object]) -> int:
         if message.get("bad"):
@@ -99,6 +107,12 @@ class Hub:
         self.messages.append(message)
         self.arrived.set()
         return 2
+
+    async def settled(self) -> None:
+        await self.settling.wait()
+
+    def congested(self) -> bool:
+        return self.full
 
 
 class Served:
@@ -116,17 +130,12 @@ class Served:
         verifying = parts.pop("verify", verify)
         self.guard = HttpGuard(config, verifying, trusted, self.suspects, self.statistics)
         figures = {"active": 3, "close_codes": {1000: 1}}
-        self.settled = asyncio.Event()
-        self.settled.set()
-        own = {"guard": self.guard, "settled": self._settle, "stats": telling(figures)}
+        own = {"guard": self.guard, "stats": telling(figures)}
         parts = own | {"explain": explain, "rebalance": rebalance} | parts
-        self.api = HttpApi(config, publish=self.hub.publish, health=self.tell_health, **parts)
+        self.api = HttpApi(config, outlet=self.hub, health=self.tell_health, **parts)
 
     async def tell_health(self) -> dict[str, object]:
         return self.health
-
-    async def _settle(self) -> None:
-        await self.settled.wait()
 
     async def ask(self, method: str, path: str, **more: Any) -> tuple[int, Any]:
         url = f"http://127.0.0.1:{self.api.port}{path}"
@@ -165,9 +174,16 @@ async def serving() -> AsyncIterator[Serve]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(30)) as session:
 
         async def start(
-            *, api_key: str = KEY, body_size: int = 1 << 20, security: SecurityConfig | None = None, **parts: Any
+            *,
+            api_key: str = KEY,
+            body_size: int = 1 << 20,
+            rate: int = 0,
+            security: SecurityConfig | None = None,
+            **parts: Any,
         ) -> Served:
-            config = HttpConfig(host="127.0.0.1", port=0, api_key=api_key, body_size=body_size)
+            config = HttpConfig(
+                host="127.0.0.1", port=0, api_key=api_key, body_size=body_size, publish_rate=rate
+            )
             served = Served(session, config, security or SecurityConfig(), **parts)
             await served.api.start()
             running.append(served)

@@ -286,8 +286,7 @@ class TestLifetime:
         config = HttpConfig(host="127.0.0.1", port=served.api.port)
         second = HttpApi(
             config,
-            publish=lambda _: 0,
-            settled=asyncio.Event().wait,  # type: ignore[arg-type]
+            outlet=served.hub,
             guard=served.guard,
             stats=telling({}),
             explain=explain,

@@ -38,12 +38,12 @@ class TestPublishJson:
         assert served.hub.messages == [telemetry()]
 
     async def test_the_answer_waits_until_the_backplane_has_it(self, served: Served) -> None:
-        served.settled.clear()
+        served.hub.settling.clear()
         asking = asyncio.create_task(served.publish(telemetry()))
         await served.hub.arrived.wait()
         assert (await served.publish(telemetry(bad=True)))[0] == 422  # nothing to wait for
         assert not asking.done()
-        served.settled.set()
+        served.hub.settling.set()
         assert (await asking)[1]["accepted"] == 1
 
     async def test_one_refused(self, served: Served) -> None:

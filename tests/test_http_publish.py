@@ -1,28 +1,25 @@
+"""Bodies of publish requests: cut into texts, published, counted."""
+
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from valtronics_fast._core.scope import Grant
-from valtronics_fast._core.wire import Channel, ErrorCode
+from valtronics_fast._core.wire import ErrorCode
 from valtronics_fast.errors import PublicationError
-from valtronics_fast.http_publish import (
-    MAX_DEPTH,
-    MAX_LINE,
-    MAX_REJECTED,
-    TURN_MESSAGES,
-    BodyError,
-    Intake,
-    permit,
-)
+from valtronics_fast.http_publish import MAX_LINE, MAX_REJECTED, PIECE, BodyError, Intake, JsonBody, NdjsonBody
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 EVERYTHING = Grant("alice", 2e9, publish=15)
+FAR = 1e18
+DEPTH = 16
 
 
 def telemetry(device: object = 1, **more: object) -> dict[str, object]:
@@ -47,80 +44,46 @@ def hub() -> Hub:
     return Hub()
 
 
-@pytest.fixture
-def intake(hub: Hub) -> Intake:
-    return Intake(hub.publish, EVERYTHING)
+def publish_all(intake: Intake, texts: list[bytes]) -> None:
+    intake.put(texts)
+    while intake.waiting:
+        intake.publish(FAR, 3)
 
 
-class TestPermit:
-    @pytest.mark.parametrize(
-        ("channel", "kind"),
-        [
-            (Channel.TELEMETRY, "telemetry_update"),
-            (Channel.ALERTS, "alert"),
-            (Channel.DEVICES, "device_status_update"),
-            (Channel.SYSTEM, "system_status_update"),
-        ],
-    )
-    def test_a_type_needs_the_bit_of_its_channel(self, channel: Channel, kind: str) -> None:
-        message = {"type": kind, "device_id": 1}
-        permit(Grant("a", 2e9, publish=1 << channel), message)
-        with pytest.raises(PublicationError) as caught:
-            permit(Grant("a", 2e9, publish=15 & ~(1 << channel)), message)
-        assert caught.value.code == ErrorCode.FORBIDDEN
+def publish_json(hub: Hub, body: bytes) -> Intake:
+    """Publish a JSON body; BodyError: it is none."""
+    intake = Intake(hub.publish, EVERYTHING, lines=False)
+    whole = JsonBody(body)
+    for _ in whole.check():
+        pass
+    for texts in whole.pieces():
+        publish_all(intake, texts)
+    return intake
 
-    @pytest.mark.parametrize("device", [7, "7", "pump"])
-    def test_a_device_in_scope(self, device: object) -> None:
-        permit(Grant("a", 2e9, publish=15, devices=frozenset({7, "pump"})), telemetry(device))
 
-    @pytest.mark.parametrize(
-        ("message", "code"),
-        [
-            (telemetry(8), ErrorCode.FORBIDDEN),
-            (telemetry("07"), ErrorCode.FORBIDDEN),
-            ({"type": "device_status_update", "device_id": "8"}, ErrorCode.FORBIDDEN),
-            ({"type": "alert", "device_id": 8}, ErrorCode.FORBIDDEN),
-            ({"type": "alert"}, ErrorCode.FORBIDDEN),
-            ({"type": "alert", "device_id": None}, ErrorCode.FORBIDDEN),
-            (telemetry(None), ErrorCode.INVALID_MESSAGE),
-            (telemetry(True), ErrorCode.INVALID_MESSAGE),
-            (telemetry([7]), ErrorCode.INVALID_MESSAGE),
-            (telemetry(1 << 63), ErrorCode.INVALID_MESSAGE),
-        ],
-    )
-    def test_a_device_out_of_scope(self, message: dict[str, object], code: ErrorCode) -> None:
-        with pytest.raises(PublicationError) as caught:
-            permit(Grant("a", 2e9, publish=15, devices=frozenset({7})), message)
-        assert caught.value.code == code
+def publish_lines(hub: Hub, pieces: Iterable[bytes]) -> Intake:
+    """Publish an NDJSON body that comes in pieces."""
+    intake = Intake(hub.publish, EVERYTHING, lines=True)
+    body = NdjsonBody()
+    for piece in pieces:
+        publish_all(intake, body.feed(piece))
+        assert len(body._line) <= MAX_LINE
+    publish_all(intake, body.finish())
+    return intake
 
-    def test_system_is_about_no_device(self) -> None:
-        permit(Grant("a", 2e9, publish=15, devices=frozenset()), {"type": "system_status_update"})
 
-    @pytest.mark.parametrize(
-        ("message", "code"),
-        [
-            ({}, ErrorCode.MISSING_TYPE),
-            ({"type": None}, ErrorCode.MISSING_TYPE),
-            ({"type": "subscribe"}, ErrorCode.UNKNOWN_TYPE),
-            ({"type": ["alert"]}, ErrorCode.UNKNOWN_TYPE),
-            ({"type": 1}, ErrorCode.UNKNOWN_TYPE),
-        ],
-    )
-    def test_a_type_that_is_no_data_message(self, message: dict[str, object], code: ErrorCode) -> None:
-        with pytest.raises(PublicationError) as caught:
-            permit(EVERYTHING, message)
-        assert caught.value.code == code
+NOTHING = {"accepted": 0, "matched": 0, "rejected": [], "rejected_total": 0}
 
 
 class TestJson:
-    async def test_one_message(self, hub: Hub, intake: Intake) -> None:
-        await intake.json(orjson.dumps(telemetry()))
+    def test_one_message(self, hub: Hub) -> None:
+        intake = publish_json(hub, orjson.dumps(telemetry()))
         assert hub.messages == [telemetry()]
         assert intake.answer() == {"accepted": 1, "matched": 2, "rejected": [], "rejected_total": 0}
 
-    async def test_several(self, hub: Hub, intake: Intake) -> None:
+    def test_several(self, hub: Hub) -> None:
         messages = [telemetry(1), telemetry(2, bad=True), 5, telemetry(3)]
-        await intake.json(orjson.dumps({"messages": messages}))
+        intake = publish_json(hub, orjson.dumps({"messages": messages}))
         assert hub.messages == [telemetry(1), telemetry(3)]
         assert intake.answer() == {
             "accepted": 2,
@@ -132,17 +95,35 @@ class TestJson:
             "rejected_total": 2,
         }
 
-    async def test_no_messages_at_all(self, intake: Intake) -> None:
-        await intake.json(b'{"messages": []}')
-        assert intake.answer() == {"accepted": 0, "matched": 0, "rejected": [], "rejected_total": 0}
+    def test_several_pieces(self, hub: Hub) -> None:
+        messages = [telemetry(number, note="x" * (number % 300)) for number in range(3000)]
+        body = orjson.dumps({"source": "backend", "messages": messages, "more": [1, {"a": None}]})
+        assert len(body) > 3 * PIECE
+        assert publish_json(hub, body).accepted == 3000
+        assert hub.messages == messages
 
-    async def test_a_type_makes_it_one_message(self, hub: Hub, intake: Intake) -> None:
-        await intake.json(orjson.dumps(telemetry(messages=[telemetry()])))
+    def test_a_message_larger_than_a_line_may_be(self, hub: Hub) -> None:
+        messages = [telemetry(1, note="x" * 2 * MAX_LINE), telemetry(2)]
+        assert publish_json(hub, orjson.dumps({"messages": messages})).accepted == 2
+        assert hub.messages == messages
+
+    def test_no_messages_at_all(self, hub: Hub) -> None:
+        assert publish_json(hub, b'{"messages": []}').answer() == NOTHING
+
+    def test_a_type_makes_it_one_message(self, hub: Hub) -> None:
+        publish_json(hub, orjson.dumps(telemetry(messages=[telemetry()])))
         assert hub.messages == [telemetry(messages=[telemetry()])]
 
-    async def test_the_last_of_duplicate_keys_wins(self, hub: Hub, intake: Intake) -> None:
-        await intake.json(b'{"type":"alert","device_id":1,"device_id":2}')
-        assert hub.messages == [{"type": "alert", "device_id": 2}]
+    def test_a_message_with_many_members(self, hub: Hub) -> None:
+        message = telemetry(**{f"extra{number}": number for number in range(200)})
+        publish_json(hub, orjson.dumps(message))
+        assert hub.messages == [message]
+
+    def test_the_last_of_duplicate_keys_wins(self, hub: Hub) -> None:
+        publish_json(hub, b'{"type":"alert","device_id":1,"device_id":2}')
+        publish_json(hub, b'{"messages":[{"type":"alert"}],"messages":[{"type":"alert","device_id":3}]}')
+        publish_json(hub, b'{"m\\u0065ssages":[{"type":"alert","device_id":4}]}')
+        assert hub.messages == [{"type": "alert", "device_id": device} for device in (2, 3, 4)]
 
     @pytest.mark.parametrize(
         ("body", "code"),
@@ -153,36 +134,70 @@ class TestJson:
             (b'{"type":"\xff"}', ErrorCode.INVALID_JSON),
             (b"{}{}", ErrorCode.INVALID_JSON),
             (b"[" * 5000 + b"]" * 5000, ErrorCode.INVALID_JSON),
+            (b'{"messages":[],"messages":{},"x":nul}', ErrorCode.INVALID_JSON),
+            (b'{"messages":[x],"messages":{}}', ErrorCode.INVALID_JSON),
+            (b'{"messages":[{"type":"alert"},{"type":"alert"},tru]}', ErrorCode.INVALID_JSON),
+            (b'{"messages":[{"type":"alert"},{"type":"alert"}}', ErrorCode.INVALID_JSON),
             (b"[]", ErrorCode.INVALID_MESSAGE),
             (b'"alert"', ErrorCode.INVALID_MESSAGE),
             (b'{"messages":{}}', ErrorCode.INVALID_MESSAGE),
             (b'{"messages":null}', ErrorCode.INVALID_MESSAGE),
+            (orjson.dumps({"messages": [], **{str(n): n for n in range(64)}}), ErrorCode.INVALID_MESSAGE),
         ],
     )
-    async def test_no_such_body(self, hub: Hub, intake: Intake, body: bytes, code: ErrorCode) -> None:
+    def test_no_such_body(self, hub: Hub, body: bytes, code: ErrorCode) -> None:
         with pytest.raises(BodyError) as caught:
-            await intake.json(body)
+            publish_json(hub, body)
         assert caught.value.code == code
         assert hub.messages == []
 
-    @pytest.mark.parametrize(("opening", "closing"), [(b'{"a":', b"}"), (b"[", b"]"), (b'{"a":[0,', b"]}")])
-    async def test_nesting(self, hub: Hub, intake: Intake, opening: bytes, closing: bytes) -> None:
-        step = 2 if opening.startswith(b'{"a":[') else 1
-        for levels in range(1, MAX_DEPTH + 4):
-            if (levels - 1) % step:
-                continue
-            times = (levels - 1) // step
-            body = b'{"type":"alert","x":' + opening * times + b"1" + closing * times + b"}"
-            accepted = intake.accepted
-            await intake.json(body)
-            assert (intake.accepted > accepted) == (levels <= MAX_DEPTH), levels
-        assert {refusal["error"] for refusal in intake.rejected} == {"invalid_message"}
-
-    async def test_refusals_beyond_the_cap_are_counted(self, intake: Intake) -> None:
-        await intake.json(orjson.dumps({"messages": [telemetry(bad=True)] * 250 + [telemetry()]}))
+    def test_refusals_beyond_the_cap_are_counted(self, hub: Hub) -> None:
+        intake = publish_json(hub, orjson.dumps({"messages": [telemetry(bad=True)] * 250 + [telemetry()]}))
         assert [refusal["index"] for refusal in intake.rejected] == list(range(MAX_REJECTED))
-        assert intake.rejected_total == 250
-        assert intake.accepted == 1
+        assert (intake.accepted, intake.rejected_total) == (1, 250)
+
+
+MESSAGES = st.sampled_from([telemetry(), telemetry("7", bad=True), {"type": "x"}, {}, 1, "}", [[]], None])
+VALID = st.fixed_dictionaries(
+    {}, optional={"messages": st.lists(MESSAGES, max_size=6) | MESSAGES, "x": MESSAGES, "type": st.just("alert")}
+).map(orjson.dumps)
+
+
+def cut_in(text: bytes, at: int, rest: bytes) -> bytes:
+    return text[: at % (len(text) + 1)] + rest
+
+
+@given(
+    VALID
+    | st.builds(cut_in, VALID, st.integers(0, 500), st.sampled_from([b"", b"]", b"}", b"]}", b",1]}", b'"}', b"{}]}"]))
+    | st.text('{}[]",:1', max_size=20).map(str.encode)
+)
+@example(b'{"messages":[{"type":"alert"}]}')
+def test_a_body_is_judged_as_if_it_were_decoded_as_a_whole(body: bytes) -> None:
+    """The slow way: the body is one document, and its messages are offered one by one."""
+    code: ErrorCode | None = None
+    offered: list[Any] = []
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        code = ErrorCode.INVALID_JSON
+    else:
+        if isinstance(document, dict):
+            offered = [document] if "type" in document or "messages" not in document else document["messages"]
+        if not isinstance(document, dict) or not isinstance(offered, list):
+            code = ErrorCode.INVALID_MESSAGE
+    hub = Hub()
+    if code is not None:
+        with pytest.raises(BodyError) as caught:
+            publish_json(hub, body)
+        assert (caught.value.code, hub.messages) == (code, [])
+        return
+    slow = Hub()
+    wanted = Intake(slow.publish, EVERYTHING, lines=False)
+    for message in offered:
+        wanted.offer(message)
+    assert publish_json(hub, body).answer() == wanted.answer()
+    assert hub.messages == slow.messages
 
 
 class TestNdjson:
@@ -200,38 +215,29 @@ class TestNdjson:
     REJECTED = ((1, "invalid_json"), (2, "invalid_message"), (3, "invalid_message"))
 
     @pytest.mark.parametrize("end", [b"", b"\n", b"\n\n"])
-    async def test_every_split(self, end: bytes) -> None:
+    def test_every_split(self, end: bytes) -> None:
         body = self.BODY + end
         for first in range(len(body)):
             hub = Hub()
-            intake = Intake(hub.publish, EVERYTHING)
-            for piece in (body[:first], body[first : first + 3], body[first + 3 :]):
-                await intake.feed(piece)
-            await intake.finish()
+            intake = publish_lines(hub, (body[:first], body[first : first + 3], body[first + 3 :]))
             assert [message["device_id"] for message in hub.messages] == ["Gerät", 3]
             assert tuple((refusal["index"], refusal["error"]) for refusal in intake.rejected) == self.REJECTED
             assert (intake.accepted, intake.rejected_total) == (2, 3)
 
-    async def test_byte_by_byte(self, hub: Hub, intake: Intake) -> None:
-        for i in range(len(self.BODY)):
-            await intake.feed(self.BODY[i : i + 1])
-        await intake.finish()
+    def test_byte_by_byte(self, hub: Hub) -> None:
+        publish_lines(hub, (self.BODY[i : i + 1] for i in range(len(self.BODY))))
         assert [message["device_id"] for message in hub.messages] == ["Gerät", 3]
 
-    async def test_a_message_is_published_once_its_line_is_complete(self, hub: Hub, intake: Intake) -> None:
-        line = orjson.dumps(telemetry())
-        await intake.feed(line)
-        assert hub.messages == []
-        await intake.feed(b"\n" + line)
-        assert len(hub.messages) == 1
-        await intake.finish()
-        assert len(hub.messages) == 2
+    def test_a_line_is_there_once_it_is_complete(self) -> None:
+        body = NdjsonBody()
+        assert body.feed(b"12") == []
+        assert body.feed(b"3\n45") == [b"123"]
+        assert body.finish() == [b"45"]
 
-    async def test_nothing(self, intake: Intake) -> None:
-        await intake.finish()
-        assert intake.answer() == {"accepted": 0, "matched": 0, "rejected": [], "rejected_total": 0}
+    def test_nothing(self, hub: Hub) -> None:
+        assert publish_lines(hub, ()).answer() == NOTHING
 
-    async def test_the_line_limit(self, hub: Hub, intake: Intake) -> None:
+    def test_the_line_limit(self, hub: Hub) -> None:
         """A line of MAX_LINE bytes is published; one byte more and it is refused, wherever it is cut."""
         longest = orjson.dumps(telemetry(x="")).replace(b'"x":""', b'"x":"%s"' % (b"y" * MAX_LINE))
         longest = longest.replace(b"y" * (len(longest) - MAX_LINE), b"", 1)
@@ -239,67 +245,12 @@ class TestNdjson:
         body = longest + b"\n " + longest + b"\n" + orjson.dumps(telemetry(2)) + b"\n"
         for size in (len(body), MAX_LINE, 1000, 4 * MAX_LINE // 3):
             hub.messages.clear()
-            intake = Intake(hub.publish, EVERYTHING)
-            for at in range(0, len(body), size):
-                await intake.feed(body[at : at + size])
-            await intake.finish()
+            intake = publish_lines(hub, (body[at : at + size] for at in range(0, len(body), size)))
             assert [message["device_id"] for message in hub.messages] == [1, 2]
             assert [(r["index"], r["error"]) for r in intake.rejected] == [(1, "message_too_large")]
 
     @pytest.mark.parametrize("size", [50_000, MAX_LINE, MAX_LINE + 1])
-    async def test_an_endless_line_is_refused_once_and_not_kept(self, intake: Intake, size: int) -> None:
-        for _ in range(100):
-            await intake.feed(b"x" * size)
-            assert len(intake._line) <= MAX_LINE
-        await intake.finish()
+    def test_an_endless_line_is_refused_once_and_not_kept(self, hub: Hub, size: int) -> None:
+        intake = publish_lines(hub, [b"x" * size] * 100)
         assert intake.rejected_total == 1
         assert intake.rejected[0]["error"] == "message_too_large"
-
-    async def test_the_grant_can_be_replaced_on_the_way(self, hub: Hub, intake: Intake) -> None:
-        line = orjson.dumps(telemetry()) + b"\n"
-        await intake.feed(line)
-        intake.grant = Grant("alice", 2e9, publish=0)
-        await intake.feed(line)
-        assert intake.rejected == [
-            {"index": 1, "error": "forbidden", "message": "publishing on this channel is not permitted"}
-        ]
-        assert len(hub.messages) == 1
-
-
-@pytest.mark.parametrize("shape", ["json", "ndjson"])
-async def test_others_get_their_turn(shape: str) -> None:
-    """Another task runs after every TURN_MESSAGES messages, accepted or not."""
-    turns = 0
-    turn_of_message: list[int] = []
-
-    async def count_turns() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    def publish(message: Mapping[str, object]) -> int:
-        turn_of_message.append(turns)
-        if message["device_id"] == 2:
-            raise PublicationError(ErrorCode.INVALID_MESSAGE, "refused")
-        return 0
-
-    other = asyncio.create_task(count_turns())
-    await asyncio.sleep(0)
-    intake = Intake(publish, EVERYTHING)
-    messages = [telemetry(1 + i % 2) for i in range(3 * TURN_MESSAGES)]
-    if shape == "json":
-        await intake.json(orjson.dumps({"messages": messages}))
-    else:
-        await intake.feed(b"\n".join(orjson.dumps(message) for message in messages))
-        await intake.finish()
-    other.cancel()
-    assert [turn_of_message.count(turn) for turn in sorted(set(turn_of_message))] == [TURN_MESSAGES] * 3
-
-
-async def test_an_unexpected_exception_is_not_hidden() -> None:
-    def publish(message: Mapping[str, object]) -> int:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        Intake(publish, EVERYTHING).offer(telemetry())

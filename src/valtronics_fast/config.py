@@ -143,6 +143,13 @@ class HttpConfig(Section, frozen=True, kw_only=True):
         ),
     ] = ""
     body_size: Annotated[Size, setting("Largest body of a request.", zero="no limit")] = 8 << 20
+    publish_rate: Annotated[
+        Count,
+        setting(
+            "Messages a second that one user, or the key, may publish over HTTP, and as many at once; then HTTP 429.",
+            zero="no limit",
+        ),
+    ] = 0
 
 
 class AuthConfig(Section, frozen=True, kw_only=True):
@@ -367,7 +374,7 @@ SETTINGS = _find_settings()
 
 
 _RELOADED = frozenset({"auth", "limits", "security", "tls", "logging"})
-_RELOADED_BESIDE = frozenset({"server.drain_window", "http.api_key", "http.body_size"})
+_RELOADED_BESIDE = frozenset({"server.drain_window", "http.api_key", "http.body_size", "http.publish_rate"})
 
 
 def is_reloaded(setting: Setting) -> bool:

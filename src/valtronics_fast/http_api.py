@@ -1,7 +1,7 @@
 """The HTTP side: publish, health, statistics and rebalancing on a port of their own (docs/http-api.md).
 
 `http_listener` stands between the socket and these routes, `http_guard` before those that are not for everybody,
-`http_publish` behind the one that takes messages, `http_inflight` beside it when the server goes, and
+`http_publish` and `http_flow` behind the one that takes messages, `http_inflight` beside it when the server goes, and
 `http_rebalance` behind the one that moves clients.
 """
 
@@ -15,9 +15,10 @@ from aiohttp import web
 from valtronics_fast._core.scope import device_key
 from valtronics_fast._core.wire import ERROR_NAMES, ErrorCode
 from valtronics_fast.errors import BusyError
+from valtronics_fast.http_flow import Flow
 from valtronics_fast.http_inflight import InFlight
 from valtronics_fast.http_listener import HttpError, HttpListener, json_answer, read_body, send_continue
-from valtronics_fast.http_publish import BodyError, Intake
+from valtronics_fast.http_publish import BodyError, Intake, JsonBody, NdjsonBody
 from valtronics_fast.http_rebalance import MAX_BODY, parse_order
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from valtronics_fast.config import HttpConfig
     from valtronics_fast.http_guard import HttpGuard
     from valtronics_fast.http_rebalance import Rebalance
-    from valtronics_fast.producers.base import Publish
+    from valtronics_fast.producers.base import Outlet
 
     Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
@@ -47,10 +48,8 @@ class HttpApi:
     """Serves publish, health and statistics over HTTP (docs/http-api.md).
 
     Args:
-        config: `[http]`: where to listen, the API key, the largest JSON body in bytes (0: no limit).
-        publish: hands one data message to the hub; returns the subscriptions matched; raises
-            PublicationError.
-        settled: returns when what was published outlives this process, as far as that can be.
+        config: `[http]`: where to listen, the API key, the largest JSON body in bytes (0: no limit), the rate.
+        outlet: takes the data messages.
         guard: who may use it.
         stats: the figures of `/api/v1/stats`.
         explain: why a connection (its number) does or does not get a device's messages (None: the system's); None when
@@ -66,8 +65,7 @@ class HttpApi:
         self,
         config: HttpConfig,
         *,
-        publish: Publish,
-        settled: Callable[[], Awaitable[None]],
+        outlet: Outlet,
         guard: HttpGuard,
         stats: Callable[[], Awaitable[dict[str, object]]],
         explain: Callable[[int, int | str | None], Awaitable[dict[str, object] | None]],
@@ -76,13 +74,13 @@ class HttpApi:
     ) -> None:
         self.port = config.port
         self._config = config
-        self._publish = publish
-        self._settled = settled
+        self._outlet = outlet
         self._guard = guard
         self._stats = stats
         self._explain = explain
         self._health = health
         self._rebalance = rebalance
+        self._flow = Flow(outlet, config.publish_rate)
         self._in_flight = InFlight()
         self._listener = HttpListener(self._dispatch)
         self._runner: web.ServerRunner | None = None
@@ -112,8 +110,9 @@ class HttpApi:
         self.port = int(runner.addresses[0][1])
 
     def reload(self, config: HttpConfig) -> None:
-        """Take a new bound on bodies; nothing else may have changed in it that is of use here."""
+        """Take new bounds on bodies and on rates; nothing else may have changed in it that is of use here."""
         self._config = config
+        self._flow.rates.rate = config.publish_rate
 
     async def leave(self, *, listening: bool) -> None:
         """Begin to go: every connection is closed after its next answer.
@@ -189,7 +188,7 @@ class HttpApi:
 
     async def _publish_body(self, request: web.BaseRequest) -> web.Response:
         """Publish the messages of a body. What the headers tell is judged before any of it is read."""
-        intake = Intake(self._publish, await self._guard.authorise(request))
+        grant = await self._guard.authorise(request)
         content_type = request.content_type
         if content_type not in {"application/json", "application/x-ndjson"}:
             raise _unsupported("the Content-Type is neither application/json nor application/x-ndjson")
@@ -197,35 +196,43 @@ class HttpApi:
             raise _unsupported("the body's charset is not utf-8")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise _unsupported("compressed bodies are not accepted")
-        if content_type == "application/json":
-            await self._take_json(request, intake)
-        else:
-            await self._take_ndjson(request, intake)
+        self._flow.admit(grant.user)
+        is_ndjson = content_type == "application/x-ndjson"
+        intake = Intake(self._outlet.publish, grant, lines=is_ndjson)
+        try:
+            await (self._take_ndjson if is_ndjson else self._take_json)(request, intake)
+        except HttpError as error:
+            if is_ndjson or intake.handled:
+                error.more = intake.answer()
+            raise
         if intake.accepted:
-            await self._settled()
+            await self._flow.settle()
         nothing_accepted = intake.rejected_total and not intake.accepted
         return json_answer(422 if nothing_accepted else 200, intake.answer())
 
     async def _take_json(self, request: web.BaseRequest, intake: Intake) -> None:
         limit = self._config.body_size
-        body = await _read_whole(request, limit, f"a JSON body may have {limit} bytes; send NDJSON instead")
+        text = await _read_whole(request, limit, f"a JSON body may have {limit} bytes; send NDJSON instead")
         try:
-            await intake.json(body)
+            body = JsonBody(text)
+            await self._flow.check(body)
         except BodyError as error:
             raise HttpError(400, ERROR_NAMES[error.code], str(error)) from None
+        for texts in body.pieces():
+            intake.put(texts)
+            await self._flow.publish(intake, patient=False)
 
     async def _take_ndjson(self, request: web.BaseRequest, intake: Intake) -> None:
+        body = NdjsonBody()
         await send_continue(request)
-        try:
-            async with self._in_flight.stream():
-                while data := await read_body(request):
-                    if intake.grant.expires_at <= time.time():  # a stream may outlive its token
-                        intake.grant = await self._guard.authorise(request)
-                    await intake.feed(data)
-        except HttpError as error:
-            error.more = intake.answer()
-            raise
-        await intake.finish()
+        async with self._in_flight.stream():
+            while data := await read_body(request):
+                if intake.grant.expires_at <= time.time():  # a stream may outlive its token
+                    intake.grant = await self._guard.authorise(request)
+                intake.put(body.feed(data))
+                await self._flow.publish(intake, patient=True)
+            intake.put(body.finish())
+            await self._flow.publish(intake, patient=True)
 
     async def _post_rebalance(self, request: web.BaseRequest) -> web.Response:
         """Have clients move elsewhere. It needs the key in any case: any page can have a browser send a POST."""
@@ -239,7 +246,7 @@ class HttpApi:
         return json_answer(202, {"connections": closing})
 
 
-async def _read_whole(request: web.BaseRequest, limit: int, too_large: str) -> bytearray:
+async def _read_whole(request: web.BaseRequest, limit: int, too_large: str) -> bytes:
     """Return a body of at most `limit` bytes (0: of any size); one that says it is larger is not asked for."""
     body = bytearray()
 
@@ -252,7 +259,7 @@ async def _read_whole(request: web.BaseRequest, limit: int, too_large: str) -> b
     while data := await read_body(request):
         body += data
         check(len(body))
-    return body
+    return bytes(body)
 
 
 def _invalid(message: str) -> HttpError:

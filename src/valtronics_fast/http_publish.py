@@ -1,44 +1,43 @@
-r"""The body of `POST /api/v1/publish`: bytes → messages → the hub, and a count of what became of them.
+r"""The body of `POST /api/v1/publish`: bytes → texts of messages → the hub, and a count of what became of them.
 
-It knows no HTTP and no socket: `http_api` reads the body and turns the counts into an answer. Every accepted
-shape ends in `Intake.offer`, one message at a time:
+It knows no HTTP, no socket and no clock: `http_api` reads the body and turns the counts into an answer, `http_flow`
+says how much of it is published when. Every accepted shape is cut into the texts of single messages, which the core
+decodes, judges and publishes (admission.pyx):
 
     {"type": ...}                 one message            ┐
-    {"messages": [{...}, ...]}    several messages       ├──► offer ──► permit ──► publish
+    {"messages": [{...}, ...]}    several messages       ├──► texts ──► work ──► permit ──► publish
     {...}\n{...}\n                NDJSON, as it arrives  ┘
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import orjson
 
-from valtronics_fast._core.formats import depth_of
-from valtronics_fast._core.publication import channel_of
-from valtronics_fast._core.scope import Grant, device_key
-from valtronics_fast._core.wire import ERROR_NAMES, MESSAGE_TYPES, Channel, ErrorCode
-from valtronics_fast.errors import PublicationError
+from valtronics_fast._core.admission import Admission
+from valtronics_fast._core.slices import elements, members
+from valtronics_fast._core.wire import ErrorCode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
+    from valtronics_fast._core.scope import Grant
     from valtronics_fast.producers.base import Publish
 
-__all__ = ["MAX_DEPTH", "MAX_LINE", "MAX_REJECTED", "TURN_MESSAGES", "BodyError", "Intake", "permit"]
+__all__ = ["MAX_LINE", "MAX_REJECTED", "PIECE", "BodyError", "Intake", "JsonBody", "NdjsonBody"]
 
 MAX_LINE = 64 * 1024
 """Bytes of one NDJSON line; a longer one is refused and skipped, whatever its length."""
 
-MAX_DEPTH = 16
-"""Nesting levels of one message, itself included (protocol.md, section 4: JSON depth)."""
-
 MAX_REJECTED = 100
 """Refused messages that an answer names; the rest are only counted."""
 
-TURN_MESSAGES = 500
-"""Messages handed to the hub before the event loop gets its turn, so that their fan-out stays live."""
+PIECE = 64 * 1024
+"""Bytes of a JSON body that are cut into messages at a time."""
+
+MAX_MEMBERS = 64
+"""Members that a JSON body with `messages` may have."""
 
 
 class BodyError(Exception):
@@ -53,54 +52,144 @@ class BodyError(Exception):
         super().__init__(message)
 
 
-def permit(grant: Grant, message: Mapping[str, object]) -> None:
-    """Raise PublicationError unless the grant allows this data message to be published.
+def _not_json() -> BodyError:
+    return BodyError(ErrorCode.INVALID_JSON, "the body is not valid JSON")
 
-    The channel is the one that the message's `type` belongs to. A grant with devices covers messages about
-    those devices, and `system` messages, which are about none; a platform-wide alert (no device) it doesn't.
+
+class JsonBody:
+    """A JSON body: one message, or `{"messages": [...]}`.
+
+    Nothing of it is published before all of it is known to be JSON: so it is gone through twice, and decoded twice,
+    piece by piece. To keep what was decoded would cost more than that: the garbage collector looks at all of it.
+
+    Args:
+        text: the body.
+
+    Raises:
+        BodyError: it is neither. That can turn out while `check` is gone through, too.
     """
-    channel = channel_of(message)
-    if channel is None:
-        code = ErrorCode.MISSING_TYPE if message.get("type") is None else ErrorCode.UNKNOWN_TYPE
-        raise PublicationError(code, f"type is one of {', '.join(MESSAGE_TYPES.values())}")
-    if not grant.publish >> channel & 1:
-        raise PublicationError(ErrorCode.FORBIDDEN, "publishing on this channel is not permitted")
-    if grant.devices is None or channel == Channel.SYSTEM:
-        return
-    device = message.get("device_id")
-    if device is None and channel == Channel.ALERTS:
-        raise PublicationError(ErrorCode.FORBIDDEN, "publishing a platform-wide alert is not permitted")
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        self._messages: int | None = None  # where the array begins; None: the body is one message
+        try:
+            found = members(text, MAX_MEMBERS)
+        except ValueError:
+            raise _not_json() from None
+        if found is None:
+            self._look_at_the_whole()
+            return
+        spans = {_decoded(key): (begin, end) for key, begin, end in found}
+        if "type" in spans or "messages" not in spans:
+            return  # `check` decodes it
+        self._messages = spans["messages"][0]
+        is_list = text[self._messages] == ord("[")
+        for _, begin, end in found:
+            if begin != self._messages or not is_list:
+                _decoded(text[begin:end])
+        if not is_list:
+            raise BodyError(ErrorCode.INVALID_MESSAGE, '"messages" is not an array')
+
+    def _look_at_the_whole(self) -> None:
+        """Judge what is no object, or has too many members to be anything but a message."""
+        document = _decoded(self._text)
+        if not isinstance(document, dict) or not ("type" in document or "messages" not in document):
+            raise BodyError(ErrorCode.INVALID_MESSAGE, 'the body is no message and no {"messages": [...]}')
+
+    def check(self) -> Iterator[None]:
+        """Decode everything; there may be other work after each piece.
+
+        Raises:
+            BodyError: it is not JSON.
+        """
+        for texts in self.pieces():
+            for text in texts:
+                _decoded(text)
+            yield
+
+    def pieces(self) -> Iterator[list[bytes]]:
+        """Return the texts of the messages, some at a time.
+
+        Raises:
+            BodyError: it is not JSON.
+        """
+        if self._messages is None:
+            yield [self._text]
+            return
+        at = self._messages
+        while at >= 0:
+            try:
+                texts, at = elements(self._text, at, PIECE)
+            except ValueError:
+                raise _not_json() from None
+            yield texts
+
+
+def _decoded(text: bytes) -> object:
     try:
-        key = device_key(device)
-    except ValueError as error:
-        raise PublicationError(ErrorCode.INVALID_MESSAGE, str(error)) from None
-    if key not in grant.devices:
-        raise PublicationError(ErrorCode.FORBIDDEN, "publishing for this device is not permitted")
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise _not_json() from None
 
 
-class Intake:
-    """The messages of one request on their way to the hub.
+class NdjsonBody:
+    """An NDJSON body, which may come in pieces that end anywhere. Of what is not whole at most a line is kept."""
 
-    Use either `json` once, or `feed` for each piece of an NDJSON body and then `finish`. Memory is bounded:
-    at most one unfinished line and MAX_REJECTED refusals are kept.
-
-    Attributes:
-        grant: what the sender may publish; it may be replaced between two calls.
-        accepted: messages published.
-        matched: subscriptions that they matched, in sum.
-        rejected: the first MAX_REJECTED refusals, as the answer shows them.
-        rejected_total: messages refused.
-    """
-
-    def __init__(self, publish: Publish, grant: Grant) -> None:
-        self.grant = grant
-        self.accepted = 0
-        self.matched = 0
-        self.rejected: list[dict[str, object]] = []
-        self.rejected_total = 0
-        self._publish = publish
+    def __init__(self) -> None:
         self._line = b""  # the unfinished last line of what was fed
         self._skipping = False  # inside a line that was refused for its length
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the lines that this piece completes; of one that is too long, once, its beginning."""
+        lines = (self._line + data).split(b"\n")
+        self._line = lines.pop()
+        if self._skipping and lines:
+            del lines[0]
+            self._skipping = False
+        if len(self._line) > MAX_LINE:
+            if not self._skipping:
+                lines.append(self._line)
+            self._skipping = True
+        if self._skipping:
+            self._line = b""
+        return lines
+
+    def finish(self) -> list[bytes]:
+        """Return the last line, where no newline ended it."""
+        line, self._line = self._line, b""
+        return [line]
+
+
+class Intake(Admission):
+    """The messages of one request on their way to the hub.
+
+    Memory is bounded: what is `waiting` is one piece of a body, and MAX_REJECTED refusals are kept.
+
+    Args:
+        publish: hands one data message to the hub.
+        grant: what the sender may publish; it may be replaced on the way.
+        lines: the texts are lines of at most MAX_LINE bytes; else they are a JSON body's.
+    """
+
+    def __init__(self, publish: Publish, grant: Grant, *, lines: bool) -> None:
+        super().__init__(publish, grant, max_rejected=MAX_REJECTED, max_text=MAX_LINE if lines else 0)
+        self._texts: list[bytes] = []
+        self._at = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to publish."""
+        return self._at < len(self._texts)
+
+    def put(self, texts: list[bytes]) -> None:
+        """Have these published next; nothing else may be waiting."""
+        self._texts, self._at = texts, 0
+
+    def publish(self, until: float, most: int) -> int:
+        """Publish what is waiting, up to a time (monotonic seconds) and a number; return how many were handled."""
+        before = self.handled
+        self._at = self.work(self._texts, self._at, until, most)
+        return self.handled - before
 
     def answer(self) -> dict[str, object]:
         """Return the counts as the HTTP answer shows them."""
@@ -110,88 +199,3 @@ class Intake:
             "rejected": self.rejected,
             "rejected_total": self.rejected_total,
         }
-
-    async def json(self, body: bytes | bytearray) -> None:
-        """Publish a whole JSON body: one message, or `{"messages": [...]}`.
-
-        Raises:
-            BodyError: it is neither.
-        """
-        try:
-            document = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            raise BodyError(ErrorCode.INVALID_JSON, "the body is not valid JSON") from None
-        if not isinstance(document, dict):
-            raise BodyError(ErrorCode.INVALID_MESSAGE, 'the body is no message and no {"messages": [...]}')
-        if "type" in document or "messages" not in document:
-            self.offer(document)
-            return
-        messages = document["messages"]
-        if not isinstance(messages, list):
-            raise BodyError(ErrorCode.INVALID_MESSAGE, '"messages" is not an array')
-        for message in messages:
-            self.offer(message)
-            await self._give_way()
-
-    async def feed(self, data: bytes) -> None:
-        """Publish the lines that this piece of an NDJSON body completes. A piece may end anywhere."""
-        lines = (self._line + data).split(b"\n")
-        self._line = lines.pop()
-        for line in lines:
-            if self._skipping:
-                self._skipping = False
-            else:
-                await self._take(line)
-        if len(self._line) > MAX_LINE:
-            if not self._skipping:
-                await self._take(self._line)
-            self._skipping = True
-        if self._skipping:
-            self._line = b""
-
-    async def finish(self) -> None:
-        """Publish the last line of an NDJSON body, where no newline ended it."""
-        await self._take(self._line)
-        self._line = b""
-
-    async def _take(self, line: bytes) -> None:
-        """Publish one line. A blank one is no message: it is not counted."""
-        if len(line) > MAX_LINE:
-            self._refuse(ErrorCode.MESSAGE_TOO_LARGE, f"the line is longer than {MAX_LINE} bytes")
-        elif line.strip():
-            try:
-                message = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                self._refuse(ErrorCode.INVALID_JSON, "the line is not valid JSON")
-            else:
-                self.offer(message)
-        else:
-            return
-        await self._give_way()
-
-    def offer(self, message: object) -> None:
-        """Publish one decoded message, or note why not."""
-        try:
-            if not isinstance(message, dict):
-                raise PublicationError(ErrorCode.INVALID_MESSAGE, "a message is a JSON object")  # noqa: TRY301
-            if depth_of(message) > MAX_DEPTH:
-                raise PublicationError(ErrorCode.INVALID_MESSAGE, f"nested deeper than {MAX_DEPTH} levels")  # noqa: TRY301
-            permit(self.grant, message)
-            matched = self._publish(message)
-        except PublicationError as error:
-            self._refuse(error.code, str(error))
-        else:
-            self.accepted += 1
-            self.matched += matched
-
-    def _refuse(self, code: ErrorCode, message: str) -> None:
-        """Count a refused message; its index is the number of messages before it, blank lines left out."""
-        if self.rejected_total < MAX_REJECTED:
-            index = self.accepted + self.rejected_total
-            self.rejected.append({"index": index, "error": ERROR_NAMES[code], "message": message})
-        self.rejected_total += 1
-
-    async def _give_way(self) -> None:
-        """Let the event loop run after every TURN_MESSAGES messages."""
-        if (self.accepted + self.rejected_total) % TURN_MESSAGES == 0:
-            await asyncio.sleep(0)

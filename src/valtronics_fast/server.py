@@ -194,8 +194,7 @@ class Server:
         self._guard = HttpGuard(config, self._authenticator.verify, trusted, self._suspects, self._statistics)
         self._http = HttpApi(
             config,
-            publish=self.publish,
-            settled=self._settled,
+            outlet=self._backplane,
             guard=self._guard,
             stats=self._whole.stats,
             explain=self._whole.explain,
@@ -354,11 +353,6 @@ class Server:
     def deliveries(self) -> int:
         """Return how many data messages were sent to the clients of this process."""
         return sum(channel["deliveries"] for channel in self._hub.stats().values())
-
-    async def _settled(self) -> None:
-        """Wait until what was published is on the backplane; while that is away nobody is kept waiting for it."""
-        if self._backplane.ready():
-            await self._backplane.settled()
 
     def disconnect(self, code: int, *, user: str | None = None, count: int | None = None) -> int:
         """Close connections with a CloseCode, the newest first.
