@@ -1,6 +1,8 @@
 """The server that the benchmarks measure from outside: limits off, no pings, a fixed secret.
 
-    python bench/served.py [MQTT_URL]      prints its port, once it is ready, and serves until it is ended
+    python bench/served.py [MQTT_URL]
+
+It prints its ports, WebSocket and HTTP, a line each, once it is ready, and serves until it is ended.
 """
 
 from __future__ import annotations
@@ -44,16 +46,17 @@ def config(port: int, *, mqtt: str = "", flush_interval: float = 0, **limits: ob
     )
 
 
-def token(user: str = "bench") -> str:
-    """Return a token for everything but publishing, good for a day."""
-    return jwt.encode({"sub": user, "exp": int(time.time()) + 86400}, SECRET, algorithm="HS256")
+def token(user: str = "bench", *, publish: bool = False) -> str:
+    """Return a token for everything, publishing only if it is said, good for a day."""
+    claims = {"sub": user, "exp": int(time.time()) + 86400, "publish": publish}
+    return jwt.encode(claims, SECRET, algorithm="HS256")
 
 
 async def main(mqtt: str = "") -> None:
     async with Server(config(0, mqtt=mqtt)) as server:
         while mqtt and server.health()["checks"]["mqtt"] != "ok":  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
-        print(server.port, flush=True)
+        print(server.port, server.http_port, sep="\n", flush=True)
         await asyncio.Event().wait()
 
 
