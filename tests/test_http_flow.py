@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from typing import TYPE_CHECKING
@@ -232,7 +233,7 @@ class TestBackplane:
     async def test_a_publisher_is_read_no_faster_than_it_is_published(self, serve: Serve) -> None:
         """What it has sent waits in the sockets, and not in this process."""
         served = await serve()
-        reader, writer = await served.connect()
+        _, writer = await served.connect()
         writer.write(HALF_A_STREAM.replace(b"Content-Length: 1000", b"Content-Length: 1000000000"))
         await asyncio.wait_for(served.hub.arrived.wait(), TIMEOUT)
         served.hub.full = True
@@ -247,7 +248,9 @@ class TestBackplane:
         assert request is not None
         assert request.content.total_bytes < 1 << 20
         writer.transport.abort()
-        del reader
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 async def test_two_publishers_share_the_time() -> None:

@@ -14,10 +14,10 @@ from harness import TIMEOUT
 from valtronics_fast import http_listener
 from valtronics_fast.http_listener import (
     HEADERS,
+    BodyReader,
     HttpError,
     HttpListener,
     json_answer,
-    read_body,
     send_continue,
 )
 
@@ -44,7 +44,8 @@ class Counter:
         await send_continue(request)
         size = 0
         try:
-            while data := await read_body(request):
+            reader = BodyReader(request)
+            while data := await reader.read():
                 size += len(data)
                 self.received.set()
         except HttpError as error:

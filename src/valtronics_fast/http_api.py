@@ -17,7 +17,7 @@ from valtronics_fast._core.wire import ERROR_NAMES, ErrorCode
 from valtronics_fast.errors import BusyError
 from valtronics_fast.http_flow import Flow
 from valtronics_fast.http_inflight import InFlight
-from valtronics_fast.http_listener import HttpError, HttpListener, json_answer, read_body, send_continue
+from valtronics_fast.http_listener import BodyReader, HttpError, HttpListener, json_answer, send_continue
 from valtronics_fast.http_publish import BodyError, Intake, JsonBody, NdjsonBody
 from valtronics_fast.http_rebalance import MAX_BODY, parse_order
 
@@ -212,7 +212,7 @@ class HttpApi:
 
     async def _take_json(self, request: web.BaseRequest, intake: Intake) -> None:
         limit = self._config.body_size
-        text = await _read_whole(request, limit, f"a JSON body may have {limit} bytes; send NDJSON instead")
+        text = await self._read_whole(request, limit, f"a JSON body may have {limit} bytes; send NDJSON instead")
         try:
             body = JsonBody(text)
             await self._flow.check(body)
@@ -222,13 +222,32 @@ class HttpApi:
             intake.put(texts)
             await self._flow.publish(intake, patient=False)
 
+    async def _read_whole(self, request: web.BaseRequest, limit: int, too_large: str) -> bytes:
+        """Return a body of at most `limit` bytes (0: of any size); one that says it is larger is not asked for."""
+        body = bytearray()
+
+        def check(size: int) -> None:
+            if limit and size > limit:
+                raise HttpError(413, ERROR_NAMES[ErrorCode.MESSAGE_TOO_LARGE], too_large, close=True)
+
+        check(request.content_length or 0)
+        await send_continue(request)
+        reader = BodyReader(request)
+        while data := await reader.read():
+            body += data
+            check(len(body))
+            await self._flow.turn()
+        return bytes(body)
+
     async def _take_ndjson(self, request: web.BaseRequest, intake: Intake) -> None:
         body = NdjsonBody()
         await send_continue(request)
         async with self._in_flight.stream():
-            while data := await read_body(request):
+            reader = BodyReader(request)
+            while data := await reader.read():
                 if intake.grant.expires_at <= time.time():  # a stream may outlive its token
                     intake.grant = await self._guard.authorise(request)
+                await self._flow.turn()
                 intake.put(body.feed(data))
                 await self._flow.publish(intake, patient=True)
             intake.put(body.finish())
@@ -237,29 +256,13 @@ class HttpApi:
     async def _post_rebalance(self, request: web.BaseRequest) -> web.Response:
         """Have clients move elsewhere. It needs the key in any case: any page can have a browser send a POST."""
         await self._guard.authorise_operator(request)
-        body = await _read_whole(request, MAX_BODY, f"an order may have {MAX_BODY} bytes")
+        body = await self._read_whole(request, MAX_BODY, f"an order may have {MAX_BODY} bytes")
         order = parse_order(body)
         try:
             closing = await self._rebalance(fraction=order.fraction, count=order.count, over=order.over)
         except BusyError as error:
             raise HttpError(409, "busy", str(error)) from None
         return json_answer(202, {"connections": closing})
-
-
-async def _read_whole(request: web.BaseRequest, limit: int, too_large: str) -> bytes:
-    """Return a body of at most `limit` bytes (0: of any size); one that says it is larger is not asked for."""
-    body = bytearray()
-
-    def check(size: int) -> None:
-        if limit and size > limit:
-            raise HttpError(413, ERROR_NAMES[ErrorCode.MESSAGE_TOO_LARGE], too_large, close=True)
-
-    check(request.content_length or 0)
-    await send_continue(request)
-    while data := await read_body(request):
-        body += data
-        check(len(body))
-    return bytes(body)
 
 
 def _invalid(message: str) -> HttpError:

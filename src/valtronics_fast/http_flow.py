@@ -136,6 +136,10 @@ class Flow:
         if refusal := self._refusal(user):
             raise refusal
 
+    async def turn(self) -> None:
+        """Wait for time to work in."""
+        await self._turns.next()
+
     async def check(self, body: JsonBody) -> None:
         """Go through a body that must be JSON as a whole.
 
