@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
 from valtronics_fast.backplanes import pulse as module
 from valtronics_fast.backplanes.log import LogError
 from valtronics_fast.backplanes.pulse import SILENCE, Pulse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_silence() -> None:
@@ -18,7 +22,13 @@ def test_silence() -> None:
     assert pulse.is_silent(100.1 + SILENCE)
 
 
-async def beat(pulse: Pulse, *, comes_back: bool = True, until: int = 3) -> list[bool]:
+def never() -> None:
+    pytest.fail("it did not stand still")
+
+
+async def beat(
+    pulse: Pulse, *, comes_back: bool = True, until: int = 3, stood_still: Callable[[], None] = never
+) -> list[bool]:
     """Beat a few times; return whether each one greeted."""
     greeted: list[bool] = []
     loop = asyncio.get_running_loop()
@@ -33,7 +43,7 @@ async def beat(pulse: Pulse, *, comes_back: bool = True, until: int = 3) -> list
     seen: list[float] = []
     pulse.begin()
     pulse.come_back(loop.time())
-    await pulse.beat(announce, seen.append)
+    await pulse.beat(announce, seen.append, stood_still)
     assert len(seen) == len(greeted)
     return greeted
 
@@ -67,4 +77,7 @@ async def test_a_log_that_does_not_answer_is_gone(monkeypatch: pytest.MonkeyPatc
 async def test_a_process_that_stood_still_waits_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "INTERVAL", 0.2)
     monkeypatch.setattr(module, "SILENCE", 0.05)  # each rest is longer than this
-    assert await beat(Pulse(), comes_back=False) == [True, False, False]
+    stood: list[int] = []
+    greeted = await beat(Pulse(), comes_back=False, stood_still=lambda: stood.append(1))
+    assert greeted == [True, False, False]
+    assert len(stood) == 3

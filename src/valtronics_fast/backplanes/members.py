@@ -38,6 +38,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         connections: how many it has.
         users: user -> how many of them are that user's (Presence).
         machine: its machine (Presence).
+        stands: roles that it would play -> since when (election.py).
+        plays: those that it plays.
         greets: it does not know the others, who are to say something of themselves at once.
         leaving: it ends.
     """
@@ -49,6 +51,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     connections: int = 0
     users: dict[str, int] = {}
     machine: int = 0
+    stands: dict[str, int] = {}
+    plays: tuple[str, ...] = ()
     greets: bool = False
     leaving: bool = False
 

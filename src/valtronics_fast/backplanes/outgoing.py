@@ -153,6 +153,10 @@ class Outgoing:
         self._wake_settled()
         return taken
 
+    def stats(self) -> dict[str, int]:
+        """Return what waits and what was counted."""
+        return {"waiting_bytes": self.size, "dropped": self.dropped}
+
     def is_congested(self) -> bool:
         """Say whether more than half of what may waits."""
         return self.size * 2 > self._limit

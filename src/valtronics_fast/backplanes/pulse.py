@@ -60,12 +60,18 @@ class Pulse:
         """Say whether no heartbeat has come back for too long."""
         return now - self._heard_at > SILENCE
 
-    async def beat(self, announce: Callable[[bool], Awaitable[None]], look_after: Callable[[float], None]) -> None:
+    async def beat(
+        self,
+        announce: Callable[[bool], Awaitable[None]],
+        look_after: Callable[[float], None],
+        stood_still: Callable[[], None],
+    ) -> None:
         """Beat until the log is lost.
 
         Args:
             announce: sends a heartbeat; the first one greets the others.
             look_after: is called after each one, with the time.
+            stood_still: is called when this process did not run for so long that the others may take it for gone.
 
         Raises:
             LogError: the log can't be reached, or does not answer.
@@ -82,6 +88,7 @@ class Pulse:
             now = loop.time()
             if now - slept_at > SILENCE:  # the process stood still, and may yet hear what has come meanwhile
                 self.come_back(now)
+                stood_still()
             elif self.is_silent(now):
                 raise LogError("it does not answer")
 

@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from valtronics_fast._core.packet import PacketError
+from valtronics_fast.backplanes.appending import Appender
 from valtronics_fast.backplanes.arrivals import Arrivals
 from valtronics_fast.backplanes.dumps import Dumps
+from valtronics_fast.backplanes.election import Election
 from valtronics_fast.backplanes.gaps import Gaps
 from valtronics_fast.backplanes.interest import Interest
 from valtronics_fast.backplanes.loading import Loading, lanes_of
 from valtronics_fast.backplanes.log import Entry, LogError
 from valtronics_fast.backplanes.members import LIFETIME, Heartbeat, Members, mask_of
-from valtronics_fast.backplanes.outgoing import Outgoing
+from valtronics_fast.backplanes.outgoing import Outgoing, Sealed
 from valtronics_fast.backplanes.presence import Presence, connections_elsewhere, nobody
 from valtronics_fast.backplanes.pulse import Pulse
 from valtronics_fast.backplanes.rejoining import Rejoining
@@ -58,6 +60,9 @@ class SharedBackplane:
     Args:
         log: which one.
         config: the settings.
+
+    Attributes:
+        election: which roles this node plays among them.
     """
 
     shared = True
@@ -70,6 +75,7 @@ class SharedBackplane:
         self._outgoing = Outgoing(self._node, config.buffer)
         self._sequences = Sequences()
         self._members = Members()
+        self.election = Election(self._node, self._members)
         self._dumps = Dumps(self._node, self._members, self._send, self._dump)
         self._loading = Loading(log, self._dumps, self._sequences, self._sync)
         self._gaps = Gaps(self._dumps, self._sync_own)
@@ -83,10 +89,9 @@ class SharedBackplane:
         self._interest = Interest()
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
-        self._appender: asyncio.Task[None] | None = None
+        self._appender = Appender(log, self._outgoing, config.patience, self._taken, self.lost)
         self._delivered_apart = 0
         self._losses = 0
-        self._lost_at = 0.0  # when the log was there last
 
     # --- what the server calls
 
@@ -95,7 +100,7 @@ class SharedBackplane:
         self._hub = self._arrivals.hub = self._gaps.hub = self._loading.hub = hub
         self._lanes = lanes_of(hub)
         self._presence, self._machine = presence, presence().machine
-        self._lost_at = asyncio.get_running_loop().time()
+        self._appender.lose()
         opened = asyncio.Event()
         self._runner = asyncio.create_task(self._run(opened), name="backplane")
         # Most often it is there: then the first client is not served without it.
@@ -113,10 +118,12 @@ class SharedBackplane:
                     await self._outgoing.settle()
                     await self._log.announce(msgspec.json.encode(self._heartbeat(leaving=True)))
         runner, self._runner = self._runner, None
-        tasks = [runner, *self._tasks] if self._appender is None else [runner, self._appender, *self._tasks]
+        self._appender.lose()
+        tasks = [runner, *self._tasks]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, self._gaps.stop(), self._loading.stop(), return_exceptions=True)
+        ends = (self._appender.ended(), self._gaps.stop(), self._loading.stop())
+        await asyncio.gather(*tasks, *ends, return_exceptions=True)
         self._open = False
         await self._log.close()
 
@@ -132,19 +139,13 @@ class SharedBackplane:
         if not self._open:
             self._delivered_apart += 1
             return self._hub.receive(packet, 0)
-        if (self._appender is None or self._appender.done()) and not self._pulse.is_lost:
-            self._appender = asyncio.ensure_future(self._append())
+        if not self._pulse.is_lost:
+            self._appender.wake()
         return 0
 
     async def settled(self) -> None:
-        """Wait until the log has taken everything that has been published.
-
-        Not longer than `backplane.patience`, and not at all where the log has been away for so long.
-        """
-        since = asyncio.get_running_loop().time() if self._open else self._lost_at
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(since + self._patience):
-                await self._outgoing.settle()
+        """Wait until the log has taken what has been published; while it is away, `backplane.patience` in all."""
+        await self._appender.settled()
 
     def congested(self) -> bool:
         """Say whether more than half of `backplane.buffer` waits for the log."""
@@ -172,14 +173,14 @@ class SharedBackplane:
     def stats(self) -> dict[str, int | bool | str]:
         """Return counters since the start, and what is at hand."""
         return {
+            "node": f"{self._node:016x}",
             "connected": self._open,
             "epoch": self._hub.epoch,
             "position": self._hub.log_position,
             "nodes": len(self._members),
             "lanes": len(self._lanes.following()),
             "loaded": self._loading.loaded,
-            "waiting_bytes": self._outgoing.size,
-            "dropped": self._outgoing.dropped,
+            **self._outgoing.stats(),
             **self._dumps.stats(),
             **self._arrivals.stats(),
             "resyncs": self._gaps.resyncs,
@@ -281,6 +282,8 @@ class SharedBackplane:
             number=number,
             follows=mask_of(self._lanes.following()),
             sequences={lane: taken[lane] for lane in self._interest.recent(number) if lane in taken},
+            stands=self.election.stands,
+            plays=tuple(self.election.plays),
             greets=greets,
             leaving=leaving,
             **self._presence()._asdict(),
@@ -288,18 +291,9 @@ class SharedBackplane:
 
     # --- the way out
 
-    async def _append(self) -> None:
-        """Append what waits, one piece after the other; what gathers meanwhile goes with the next one."""
-        await asyncio.sleep(0)  # the turn's other messages come with it
-        try:
-            while self._open and self._outgoing:
-                batches = self._outgoing.take()
-                await self._log.append(batches)
-                for sealed in self._outgoing.acknowledge(len(batches)):
-                    if not self._lanes.is_followed(sealed.lane):  # then it does not come back
-                        self._arrivals.apart.discard((sealed.lane, sealed.envelope.sequence))
-        except LogError as error:
-            self.lost(error)
+    def _taken(self, sealed: Sealed) -> None:
+        if not self._lanes.is_followed(sealed.lane):  # then it does not come back
+            self._arrivals.apart.discard((sealed.lane, sealed.envelope.sequence))
 
     async def _sync(self) -> int:
         """Wait until everything has come that was appended; return its offset."""
@@ -311,11 +305,7 @@ class SharedBackplane:
 
     async def _sync_own(self) -> int:
         """Wait until what was published here has come back, too."""
-        try:
-            async with asyncio.timeout(self._patience):
-                await self._outgoing.settle()
-        except TimeoutError:
-            raise LogError("it does not take what is published") from None
+        await self._appender.flush()
         return await self._sync()
 
     async def _follow_late(self, lanes: list[int]) -> None:
@@ -343,7 +333,7 @@ class SharedBackplane:
                 await self._connect()
                 opened.set()
                 opened_at = loop.time()
-                await self._pulse.beat(self._announce, self._look_after)
+                await self._pulse.beat(self._announce, self._look_after, self.election.pause)
             except LogError as error:
                 _complaints.warning("no backplane", extra=fields(limit_key="away", problem=error))
             except Exception:  # noqa: BLE001 - whatever it is, the log is opened again
@@ -362,8 +352,8 @@ class SharedBackplane:
         self._members.greet(now)
         self._open = True
         self._gaps.resume()
-        if self._outgoing:
-            self._appender = asyncio.ensure_future(self._append())
+        self.election.listen()
+        self._appender.open()
         _log.info("the backplane is there", extra=fields(name=self.name, epoch=self._hub.epoch))
 
     async def _announce(self, greets: bool) -> None:
@@ -372,6 +362,7 @@ class SharedBackplane:
     def _look_after(self, now: float) -> None:
         """See once a second to what has changed with time."""
         self._members.prune(now)
+        self.election.judge()
         self._gaps.resume()
         if not self._arrivals.apart:
             self._hub.rejoin_log()
@@ -386,20 +377,16 @@ class SharedBackplane:
         was_open, self._open = self._open, False
         self._loading.lose()
         self._members.clear()
-        appender, self._appender = self._appender, None
-        if appender is not None:
-            appender.cancel()
+        self._appender.lose()
         if was_open:
             self._losses += 1
-            self._lost_at = asyncio.get_running_loop().time()
             for sealed in self._outgoing.waiting():
                 if not sealed.apart and self._sequences.last(self._node, sealed.lane) < sealed.envelope.sequence:
                     sealed.apart = True
                     self._delivered_apart += sealed.envelope.count
                     self._hub.receive(sealed.envelope.packets, 0)
         await self._log.close()
-        if appender is not None:
-            await asyncio.gather(appender, return_exceptions=True)
+        await self._appender.ended()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.ensure_future(work)
