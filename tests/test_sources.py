@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness import configuration
+from harness import configuration, running
 from valtronics_fast.room import OwnRoom
 from valtronics_fast.sources import make_producers
 
@@ -18,6 +18,10 @@ from valtronics_fast.sources import make_producers
         ({"system": {"interval": 5}, "mqtt": {"url": "mqtt://broker"}, "demo": True}, ["system", "mqtt", "simulated"]),
     ],
 )
-def test_what_is_asked_for_is_made(settings: dict[str, Any], names: list[str]) -> None:
-    producers = make_producers(configuration(**settings), OwnRoom(), lambda: 0)
-    assert [producer.name for producer in producers] == names
+async def test_what_is_asked_for_is_made(settings: dict[str, Any], names: list[str]) -> None:
+    async with running() as site:
+        server = site.server
+        producers = make_producers(
+            configuration(**settings), OwnRoom(), server.deliveries, server._hub, server._backplane
+        )
+        assert [producer.name for producer in producers] == names

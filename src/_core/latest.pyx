@@ -285,6 +285,11 @@ cdef class LatestTable:
         else:
             self._newest = <void *>node
 
+    def state_of(self, device):
+        """Return a device's newest state (`device` is canonical), or None: it is not known, or no event."""
+        cdef Values values = self.find(device)
+        return None if values is None else values.state
+
     def figures(self):
         """Return how many devices and bytes there are, who is behind, and how many devices had to go."""
         return {"devices": len(self._values), "bytes": self.nbytes, "behind": len(self.cursors),

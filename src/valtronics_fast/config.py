@@ -229,7 +229,16 @@ class MqttConfig(Section, frozen=True, kw_only=True):
             check=checks.check_mqtt_url,
         ),
     ] = ""
-    client_id: Annotated[str, setting("Client id at the broker.", zero="a random one")] = ""
+    client_id: Annotated[
+        str, setting("Client id at the broker.", zero="a random one, or with a shared backplane one of its prefix")
+    ] = ""
+    session_expiry: Annotated[
+        Duration,
+        setting(
+            "How long the broker keeps what has QoS 1 for this client id while nobody is connected (MQTT 5).",
+            zero="not at all",
+        ),
+    ] = 3600.0
     topics: Annotated[
         List,
         setting(

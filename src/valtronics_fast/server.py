@@ -164,7 +164,9 @@ class Server:
         self._tick()
         self._upkeep.start()
         if self._worker is None or not self._worker.index:  # there is one host, and one session at the broker
-            self._producers = make_producers(config, self._room, self.deliveries)
+            self._producers = make_producers(
+                config, self._room, self.deliveries, self._hub, self._backplane
+            )
         for producer in self._producers:
             await producer.start(self.publish)
         _log.info("started", extra=fields(host=self.host, port=self.port, http_port=self.http_port))

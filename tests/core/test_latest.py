@@ -196,3 +196,13 @@ async def test_metrics_that_go_round_slowly_do_not_break_the_interval() -> None:
             stage.at(number * 10).tick().publish(**{f"m{number % 300}": number})
         frames = await collected(stage, client)
         assert 80 <= len(frames) <= 101
+
+
+def test_the_newest_state_of_a_device() -> None:
+    hub = a_hub()
+    for device, status in ((1, "online"), ("pump", "warning"), (1, "offline")):
+        hub.publish({"type": "device_status_update", "device_id": device, "new_status": status})
+    table = table_of(hub, Channel.DEVICES)
+    assert [table.state_of(device) for device in (1, "pump", 2)] == ["offline", "warning", None]
+    hub.publish({"type": "telemetry_update", "device_id": 1, "telemetry": {"t": 1}})
+    assert table_of(hub).state_of(1) is None

@@ -179,8 +179,31 @@ async def test_retained_messages_are_the_state_and_no_events(broker: Mosquitto) 
         await producer.start(hub.publish)
         await until(lambda n=times: producer.stats()["messages"] == 4 * n)  # type: ignore[misc]
         await producer.stop()
-    assert producer.stats()["skipped"] == 5
-    assert sorted(str(message["device_id"]) for message in hub) == ["1", "4", "4"]
+    assert producer.stats()["skipped"] == 6
+    assert sorted(str(message["device_id"]) for message in hub) == ["1", "4"]
+
+
+async def test_a_retained_message_counts_when_its_topic_said_something_else_last(broker: Mosquitto) -> None:
+    topic = "valtronics/devices/4/telemetry/a"
+    hub = Hub()
+    producer = MqttProducer(MqttConfig(url=broker.url))
+
+    async def values_are(*values: int) -> None:
+        await until(lambda: [message["telemetry"] for message in hub] == [{"a": {"value": value}} for value in values])
+
+    await send(broker, topic, 1, retain=True)
+    await producer.start(hub.publish)
+    await values_are(1)
+    await send(broker, topic, 2, retain=True)  # it comes at once, without the flag
+    await values_are(1, 2)
+    await producer.stop()
+    await producer.start(hub.publish)
+    await until(lambda: producer.stats()["skipped"] == 1)
+    await producer.stop()
+    await send(broker, topic, 3, retain=True)
+    await producer.start(hub.publish)
+    await values_are(1, 2, 3)
+    await producer.stop()
 
 
 # --- what can't be used ---

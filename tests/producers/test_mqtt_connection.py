@@ -373,3 +373,19 @@ async def test_stop_while_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
             await asyncio.sleep(0.05)
         async with running(config, Hub(), wait=False):
             pass
+
+
+@pytest.mark.parametrize(
+    ("client_id", "expiry", "clean"),
+    [("", 3600.0, True), ("one", 3600.0, False), ("one", 60.0, False), ("one", 0.0, True)],
+)
+async def test_what_the_broker_is_told_of_the_session(client_id: str, expiry: float, clean: bool) -> None:
+    async with peer(b"", close=False) as (url, heard):
+        config = MqttConfig(url=url, client_id=client_id, session_expiry=expiry)
+        async with running(config, Hub(), wait=False):
+            await until(lambda: heard)
+    (connect,) = heard
+    assert bool(connect[9] & 2) == clean
+    properties = connect[13 : 13 + connect[12]]
+    assert (b"\x11" + int(expiry).to_bytes(4, "big") in properties) == (not clean)
+    assert b"\x21" + (1000).to_bytes(2, "big") in properties  # the receive maximum

@@ -64,7 +64,7 @@ def test_a_plain_message_is_taken(payload: bytes, retained: bool, flags: int) ->
 @pytest.mark.parametrize(
     ("packet", "topic"),
     [
-        (text(b"a/b") + b"\x05\x02\x00\x00\x00\x09" + b"23.5", "a/b"),  # the message expires in 9 s
+        (text(b"a/b") + b"\x80\x01\x26" + text(b"k") + text(b"v" * 122) + b"23.5", "a/b"),  # many properties
         (text(b"\xff") + b"\0" + b"23.5", b"\xff"),
     ],
 )
@@ -126,7 +126,7 @@ async def test_stopping_acknowledges_what_was_taken_and_takes_nothing_more() -> 
     recorded.receive(QOS_1, text(b"a") + b"\0\x01" + b"\0" + b"1")
     recorded.receive(QOS_1, text(b"a") + b"\0\x02" + b"\0" + b"2")
     assert connection.sent == []  # that is for the end of the turn
-    recorded.inbound.stop()
+    await recorded.inbound.stop(1.0)
     assert connection.sent == [b"\x40\x02\0\x01\x40\x02\0\x02"]
     recorded.receive(QOS_1, text(b"a") + b"\0\x03" + b"\0" + b"3")
     recorded.receive(QOS_2, text(b"a") + b"\0\x04" + b"\0" + b"4")
@@ -168,6 +168,93 @@ async def test_an_acknowledgement_for_a_connection_that_is_gone_goes_nowhere(
         await asyncio.sleep(0)
     assert recorded.taken == [("a/b", b"23.5", False)]
     assert caplog.records == []
+
+
+class Outlet:
+    """Where messages are carried on while `settling` is set, with room for more unless it is `full`."""
+
+    def __init__(self) -> None:
+        self.settling = asyncio.Event()
+        self.full = False
+
+    def publish(self, _: object) -> int:
+        raise NotImplementedError
+
+    async def settled(self) -> None:
+        await self.settling.wait()
+
+    def congested(self) -> bool:
+        return self.full
+
+
+def with_outlet(outlet: Outlet) -> tuple[Recorded, Connection]:
+    recorded, connection = Recorded(), Connection()
+    recorded.client._connection = connection
+    recorded.client._connack_received.set()
+    recorded.inbound._outlet = outlet
+    return recorded, connection
+
+
+def qos_1(number: int) -> bytes:
+    return text(b"a") + bytes((0, number)) + b"\0" + b"x"
+
+
+async def test_with_an_outlet_what_was_carried_on_is_acknowledged() -> None:
+    """And what came meanwhile waits for the next time, so that one round trip is for many messages."""
+    outlet = Outlet()
+    recorded, connection = with_outlet(outlet)
+    recorded.receive(QOS_1, qos_1(1))
+    recorded.receive(QOS_1, qos_1(2))
+    await asyncio.sleep(0.01)
+    recorded.receive(QOS_1, qos_1(3))
+    await asyncio.sleep(0.01)
+    assert connection.sent == []
+    outlet.settling.set()
+    await until(lambda: len(connection.sent) == 2)
+    assert connection.sent == [b"\x40\x02\0\x01\x40\x02\0\x02", b"\x40\x02\0\x03"]
+    await until(lambda: recorded.inbound._task is not None and recorded.inbound._task.done())
+    recorded.receive(QOS_1, qos_1(4))
+    await until(lambda: connection.sent[2:] == [b"\x40\x02\0\x04"])
+    await recorded.inbound.stop(1.0)
+
+
+async def test_a_congested_outlet_holds_acknowledgements_and_loses_qos_0() -> None:
+    outlet = Outlet()
+    outlet.settling.set()
+    outlet.full = True
+    recorded, connection = with_outlet(outlet)
+    recorded.receive(0, text(b"a") + b"\0" + b"0")
+    recorded.receive(QOS_1, qos_1(1))
+    await asyncio.sleep(0.2)
+    assert ([payload for _, payload, _ in recorded.taken], recorded.inbound.dropped) == ([b"x"], 1)
+    assert connection.sent == []
+    outlet.full = False
+    await until(lambda: connection.sent == [b"\x40\x02\0\x01"])
+    recorded.receive(0, text(b"a") + b"\0" + b"0")
+    assert recorded.inbound.dropped == 1
+    await recorded.inbound.stop(1.0)
+
+
+@pytest.mark.parametrize("carried_on", [False, True])
+async def test_at_the_end_what_was_not_carried_on_stays_with_the_broker(carried_on: bool) -> None:
+    outlet = Outlet()
+    recorded, connection = with_outlet(outlet)
+    recorded.receive(QOS_1, qos_1(1))
+    await asyncio.sleep(0.01)
+    recorded.receive(QOS_1, qos_1(2))
+    if carried_on:
+        outlet.settling.set()
+    await recorded.inbound.stop(0.1)
+    assert b"".join(connection.sent) == (b"\x40\x02\0\x01\x40\x02\0\x02" if carried_on else b"")
+
+
+async def test_what_may_not_be_taken_stays_with_the_broker() -> None:
+    recorded, connection = with_outlet(Outlet())
+    recorded.inbound._may_take = lambda: False
+    recorded.receive(QOS_1, qos_1(1))
+    recorded.receive(QOS_2, qos_1(2))
+    await recorded.inbound.stop(0.1)
+    assert (recorded.taken, recorded.left, connection.sent) == ([], [], [])
 
 
 async def test_every_message_of_qos_1_is_acknowledged(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valtronics_fast.producers.status import UNKNOWN, StatusTable
+from valtronics_fast.producers.status import UNKNOWN, RetainedTable, StatusTable
 
 
 def test_the_first_status_follows_unknown() -> None:
@@ -56,3 +56,34 @@ def test_against_a_slow_oracle(steps: list[tuple[int, str]], capacity: int) -> N
         assert len(table) == len(heard)
     for device in range(10):
         assert table.last(device) == dict(heard).get(device, "unknown")
+
+
+class TestRetainedTable:
+    def test_what_a_topic_said_last_says_nothing_again(self) -> None:
+        table = RetainedTable()
+        assert not table.knows("a", b"1", retained=True)
+        assert table.knows("a", b"1", retained=True)
+        assert not table.knows("a", b"2", retained=True)
+        assert not table.knows("a", b"1", retained=True)
+        assert not table.knows("b", b"1", retained=True)
+
+    def test_what_comes_without_the_flag_is_always_new_and_noted(self) -> None:
+        table = RetainedTable()
+        assert not table.knows("a", b"1", retained=True)
+        for _ in range(2):
+            assert not table.knows("a", b"2", retained=False)
+        assert table.knows("a", b"2", retained=True)
+
+    def test_topics_that_are_never_retained_are_not_remembered(self) -> None:
+        table = RetainedTable()
+        assert not table.knows("a", b"1", retained=False)
+        assert not table.knows("a", b"1", retained=True)
+
+    def test_it_is_bounded(self) -> None:
+        table = RetainedTable(2)
+        for topic in "abc":
+            table.knows(topic, b"1", retained=True)
+        assert table.knows("c", b"1", retained=True)
+        assert not table.knows("a", b"1", retained=True)
+        with pytest.raises(ValueError, match="at least one"):
+            RetainedTable(0)

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-__all__ = ["Outlet", "Producer", "Publish", "TaskProducer"]
+__all__ = ["Cluster", "Election", "Outlet", "Producer", "Publish", "TaskProducer"]
 
 Publish = Callable[[Mapping[str, object]], int]
 """Hands one data message (protocol.md, section 3) to the hub and returns how many subscriptions matched.
@@ -27,6 +27,41 @@ class Outlet(Protocol):
 
     def congested(self) -> bool:
         """Say whether so much waits to be carried on that what can wait should."""
+
+
+class Election(Protocol):
+    """Says which of several nodes plays a role (backplanes/election.py)."""
+
+    heard: set[str]
+
+    def stand(self, role: str, /) -> None:
+        """Stand for a role from now on."""
+
+    def withdraw(self, role: str, /) -> None:
+        """Stand for a role no longer."""
+
+    def leads(self, role: str, /) -> bool:
+        """Say whether this node is to play a role now."""
+
+    def leader(self, role: str, /) -> int | None:
+        """Return the number of the node that plays it; None: none does, as far as is known."""
+
+    def resign(self, role: str, /) -> None:
+        """Play a role no longer until that is judged anew."""
+
+    def pause(self) -> None:
+        """Play nothing until the others have been heard: this process stood still."""
+
+
+class Cluster(Outlet, Protocol):
+    """The other nodes, for a producer of which only one may run among them."""
+
+    async def follow(self, lanes: list[int], offset: int) -> None:
+        """Have what is known of lanes come here."""
+
+    @property
+    def election(self) -> Election:
+        """Which roles this node plays."""
 
 
 class Producer(Protocol):

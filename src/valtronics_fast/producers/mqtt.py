@@ -21,16 +21,21 @@ from urllib.parse import unquote, urlsplit
 from gmqtt import Client, MQTTConnectError, Subscription
 from gmqtt.mqtt.constants import MQTTv50, MQTTv311
 
+from valtronics_fast._core.lanes import lanes_in
+from valtronics_fast._core.wire import Channel
 from valtronics_fast.errors import PublicationError
 from valtronics_fast.logging import fields, limited
 from valtronics_fast.producers.base import TaskProducer
+from valtronics_fast.producers.leadership import Leadership
 from valtronics_fast.producers.mapping import REASONS, MappingError, compile_topics
 from valtronics_fast.producers.mqtt_inbound import Inbound
-from valtronics_fast.producers.status import StatusTable
+from valtronics_fast.producers.status import UNKNOWN, RetainedTable, StatusTable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from valtronics_fast.config import MqttConfig
-    from valtronics_fast.producers.base import Publish
+    from valtronics_fast.producers.base import Cluster, Outlet, Publish
     from valtronics_fast.producers.mapping import Kind
 
 __all__ = ["MqttProducer"]
@@ -53,10 +58,17 @@ LAST_PAUSE = 30.0
 # A connection that lasted this long starts the pauses anew. (Two servers with one client id throw each other
 # out again and again: they must not do so at the shortest pause.)
 STABLE = 30.0
-# With a configured client id the broker keeps what was published with QoS 1 or 2 for this long (MQTT 5).
-SESSION_EXPIRY = 3600
 # The broker leaves out larger messages (MQTT 5); so nobody can make this server assemble 256 MiB.
 MAX_PACKET = 1 << 20
+
+# Messages of QoS 1 that the broker may send ahead of their acknowledgements (MQTT 5); it may have a lower bound itself.
+RECEIVE_MAXIMUM = 1000
+# The reason of a DISCONNECT when another connection has the same client id (MQTT 5).
+TAKEN_OVER = 0x8E
+# Of a subscription: retained messages come with each one, or when the broker's session did not have it yet (MQTT 5).
+ALL_RETAINED, RETAINED_FOR_NEW = 0, 1
+ROLE = "mqtt"
+STATUS_LANES = lanes_in(Channel.DEVICES, 2**64 - 1)
 
 # gmqtt has only "for ever" (-1) and "once after n failures" (n >= 0); this is never.
 NO_RECONNECTS = -2
@@ -68,11 +80,18 @@ PRESENT = frozenset({"online", "warning", "maintenance"})
 class MqttProducer(TaskProducer):
     """Subscribes to a broker and publishes what its rules make of the messages.
 
-    A broker that is away is no error, and is tried for ever. To stop takes two seconds at the most.
+    A broker that is away is no error, and is tried for ever. To stop takes four seconds at the most.
+
+    Of several nodes one is connected. All of them have the same client id and so, one after the other, the same
+    session: what one has not acknowledged the broker sends the next one, and a connection that should no longer be
+    there is ended by the broker when the next one begins.
 
     Args:
         config: `url` mqtt://[user:password@]host[:port], or mqtts:// for TLS with the system's certificate
-            authorities; `client_id`, empty for a random one; `topics`, the rules of `mapping`.
+            authorities; `client_id`, empty for a random one; `session_expiry`; `topics`, the rules of `mapping`.
+        cluster: the other nodes, with which the client id must not be empty; None: this one is alone.
+        status_of: what the nodes know of a device's status; None: nothing.
+        outlet: where messages go from here if there is no cluster; None: they are there once they were taken.
 
     Raises:
         ValueError: a rule is not well-formed.
@@ -81,7 +100,14 @@ class MqttProducer(TaskProducer):
     name = "mqtt"
     title = "the MQTT producer"
 
-    def __init__(self, config: MqttConfig) -> None:
+    def __init__(
+        self,
+        config: MqttConfig,
+        cluster: Cluster | None = None,
+        status_of: Callable[[int | str], str | None] = lambda _: None,
+        *,
+        outlet: Outlet | None = None,
+    ) -> None:
         url = urlsplit(config.url)
         self._host = url.hostname or ""
         self._port = url.port or PORTS[url.scheme]
@@ -89,10 +115,15 @@ class MqttProducer(TaskProducer):
         self._tls = url.scheme == "mqtts"
         self._user = None if url.username is None else unquote(url.username)
         self._password = None if url.password is None else unquote(url.password)
-        self._keep_session = bool(config.client_id)
+        self._session_expiry = int(config.session_expiry) if config.client_id else 0
+        self._cluster = cluster
+        self._outlet = outlet if cluster is None else cluster
+        self._status_of = status_of
+        self._leadership = None if cluster is None else Leadership(cluster.election, ROLE)
         self._client_id = config.client_id or f"valtronics-{secrets.token_hex(6)}"
         self._topics = compile_topics(config.topics)
         self._statuses = StatusTable()
+        self._retained = RetainedTable()
         self._publish: Publish = _not_started
         self._version: int = MQTTv50
         self._connected = False
@@ -101,19 +132,30 @@ class MqttProducer(TaskProducer):
         self._messages = 0
         self._published = 0
         self._skipped = 0
+        self._dropped = 0
         self._rejected: dict[str, int] = dict.fromkeys((*REASONS, "not_publishable", "internal"), 0)
 
     def ready(self) -> bool:
-        """Say whether the broker has accepted all subscriptions of the present connection."""
+        """Say whether the broker has accepted all subscriptions, of this node or of the one that is connected."""
+        if self._cluster is not None and not self._cluster.election.leads(ROLE):
+            return self._cluster.election.leader(ROLE) is not None
         return self._subscribed
 
     def stats(self) -> dict[str, int | bool | str]:
         """Return what came in and what became of it.
 
         `messages` came from the broker; `published` data messages were made of them; `skipped` said nothing
-        new (heartbeats of devices known to be there, retained events); `rejected_*` by reason.
+        new (heartbeats of devices known to be there, retained messages); `rejected_*` by reason. In a cluster also
+        whether this node `leads`, which one is the `leader`, and what was `dropped` of QoS 0.
         """
+        cluster: dict[str, int | bool | str] = {}
+        if self._cluster is not None:
+            election = self._cluster.election
+            leader = election.leader(ROLE)
+            name = "" if leader is None else f"{leader:016x}"
+            cluster = {"leads": election.leads(ROLE), "leader": name, "dropped": self._dropped}
         return {
+            **cluster,
             "connected": self._connected,
             "messages": self._messages,
             "published": self._published,
@@ -127,11 +169,30 @@ class MqttProducer(TaskProducer):
     async def _run(self, publish: Publish) -> None:
         """Connect, stay until the connection is lost, pause, again; until cancelled."""
         self._publish = publish
+        if self._cluster is None or self._leadership is None:
+            await self._stay_connecting()
+            return
+        following = asyncio.create_task(self._leadership.follow(), name="mqtt-leadership")
+        self._cluster.election.stand(ROLE)
+        try:
+            await self._stay_connecting()
+        finally:
+            self._cluster.election.withdraw(ROLE)
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    async def _stay_connecting(self) -> None:
+        """Connect whenever this node is to be connected."""
         pause = FIRST_PAUSE
         while True:
+            if self._leadership is not None:
+                await self._leadership.gained()
+                if self._cluster is not None and self._was_led():
+                    await self._cluster.follow(STATUS_LANES, 0)  # so that a heartbeat does not clear a warning
             began = time.monotonic()
             client = self._new_client()
-            inbound = Inbound(client, self._take)
+            may_take = None if self._leadership is None else self._leadership.holds
+            inbound = Inbound(client, self._take, self._outlet, may_take)
             try:
                 await self._stay_connected(client)
                 problem = "connection lost"
@@ -142,8 +203,12 @@ class MqttProducer(TaskProducer):
                 problem = "unexpected error"
             finally:
                 self._connected = self._subscribed = False
-                inbound.stop()
+                await inbound.stop(CLOSE_TIMEOUT)
+                self._dropped += inbound.dropped
                 await self._close(client)
+            if self._leadership is not None and not self._leadership.holds():
+                logger.info("another node is to be connected to the MQTT broker", extra=fields(broker=self._broker))
+                continue
             if time.monotonic() - began >= STABLE:
                 pause = FIRST_PAUSE
             seconds = random.uniform(pause / 2, pause)  # noqa: S311 - no secret depends on it
@@ -158,8 +223,9 @@ class MqttProducer(TaskProducer):
         """Return a client for the next connection."""
         client = Client(
             self._client_id,
-            clean_session=not self._keep_session,
-            session_expiry_interval=SESSION_EXPIRY if self._keep_session else 0,  # 0: none is kept
+            clean_session=not self._session_expiry,
+            session_expiry_interval=self._session_expiry,  # 0: none is kept
+            receive_maximum=RECEIVE_MAXIMUM,
             maximum_packet_size=MAX_PACKET,
         )
         client.set_config({"reconnect_retries": NO_RECONNECTS})
@@ -174,7 +240,19 @@ class MqttProducer(TaskProducer):
         """Connect, and return when the connection is lost; OSError or MQTTConnectError when there is none."""
         version, self._version = self._version, MQTTv50
         lost = asyncio.get_running_loop().create_future()
-        client.on_disconnect = lambda *_: None if lost.done() else lost.set_result(None)
+
+        def end() -> None:
+            if not lost.done():
+                lost.set_result(None)
+
+        def on_disconnect(_: Client, packet: object, *__: object) -> None:
+            if self._cluster is not None and isinstance(packet, bytes) and packet[:1] == bytes((TAKEN_OVER,)):
+                self._cluster.election.resign(ROLE)
+            end()
+
+        client.on_disconnect = on_disconnect
+        if self._leadership is not None:
+            self._leadership.on_lost = end
         connecting = asyncio.create_task(
             client.connect(
                 self._host,
@@ -200,7 +278,11 @@ class MqttProducer(TaskProducer):
         finally:
             connecting.cancel()
             await asyncio.gather(connecting, return_exceptions=True)
-        await lost
+        try:
+            await lost
+        finally:
+            if self._leadership is not None:
+                self._leadership.on_lost = None
 
     async def _close(self, client: Client) -> None:
         """Close a client's connection, if it has one, whatever its state."""
@@ -214,7 +296,12 @@ class MqttProducer(TaskProducer):
         """Subscribe. Called for each connection that the broker accepted."""
         self._connected = True
         self._connections += 1
-        client.subscribe([Subscription(topic_filter, qos=1) for topic_filter in self._topics.filters])
+        handling = RETAINED_FOR_NEW if self._was_led() else ALL_RETAINED
+        client.subscribe([Subscription(one, qos=1, retain_handling_options=handling) for one in self._topics.filters])
+
+    def _was_led(self) -> bool:
+        """Say whether another node has been connected: then the nodes know already what is retained."""
+        return self._cluster is not None and ROLE in self._cluster.election.heard
 
     def _on_subscribe(self, _: Client, __: int, granted: tuple[int, ...], ___: object) -> None:
         """Take the broker's answer to the subscriptions, one code each; from 128 on they are refusals."""
@@ -247,6 +334,9 @@ class MqttProducer(TaskProducer):
     def _take(self, topic: str, payload: bytes, retained: bool) -> None:
         """Publish what a message says. Called once a message; raises nothing."""
         self._messages += 1
+        if self._retained.knows(topic, payload, retained=retained):
+            self._skipped += 1
+            return
         try:
             kind, messages = self._topics.map(topic, payload)
             for message in messages:
@@ -278,6 +368,8 @@ class MqttProducer(TaskProducer):
         device: int | str = message["device_id"]  # type: ignore[assignment]
         status: str = message["new_status"]  # type: ignore[assignment]
         old = self._statuses.last(device)
+        if old == UNKNOWN:
+            old = self._status_of(device) or UNKNOWN
         if retained and (kind == "heartbeat" or old == status):
             self._skipped += 1
             return

@@ -1,10 +1,10 @@
-"""The last known status of each device, so that a status message can tell what the status was before."""
+"""What was known before: the last status of each device, and what its topics last said that are retained."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-__all__ = ["UNKNOWN", "StatusTable"]
+__all__ = ["UNKNOWN", "RetainedTable", "StatusTable"]
 
 UNKNOWN = "unknown"
 """The old status of a device that was never heard of, or was forgotten."""
@@ -45,3 +45,34 @@ class StatusTable:
         if len(statuses) > self._capacity:
             statuses.popitem(last=False)
         return UNKNOWN
+
+
+class RetainedTable:
+    """What topics with a retained message said last, so that it says nothing when the broker sends it again.
+
+    Args:
+        capacity: topics remembered, at least 1; beyond it the one that was noted first is forgotten.
+    """
+
+    __slots__ = ("_capacity", "_said")
+
+    def __init__(self, capacity: int = MAX_DEVICES) -> None:
+        if capacity < 1:
+            raise ValueError("a table of retained messages remembers at least one topic")
+        self._capacity = capacity
+        self._said: OrderedDict[str, int] = OrderedDict()  # topic -> hash of the payload
+
+    def knows(self, topic: str, payload: bytes, *, retained: bool) -> bool:
+        """Note a message; return whether it is a retained one that says what its topic said last."""
+        said = self._said
+        if not retained:
+            if topic in said:
+                said[topic] = hash(payload)
+            return False
+        digest = hash(payload)
+        if said.get(topic) == digest:
+            return True
+        said[topic] = digest
+        if len(said) > self._capacity:
+            said.popitem(last=False)
+        return False
