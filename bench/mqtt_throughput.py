@@ -3,6 +3,7 @@
     python bench/mqtt_throughput.py                  as fast as it goes
     python bench/mqtt_throughput.py --rate 50000     at 50,000 messages a second
     python bench/mqtt_throughput.py --qos 1
+    python bench/mqtt_throughput.py --qos 1 --redis  with a Redis between publishing and delivering, as in a cluster
 
 The server runs on CPU 0; Mosquitto, the publisher and the subscriber (load/mqtt_load.c, compiled when needed; it says
 what is published) share CPU 1. In the same run, "bare" is the same load with an MQTT subscriber in C in the server's
@@ -54,6 +55,8 @@ def run(name: str, shape: str, args: argparse.Namespace) -> dict[str, float]:
         load += map(str, (args.qos, args.rate, args.window, args.seconds, args.warmup))
         if name == "ours":
             line = [sys.executable, str(SERVED), f"mqtt://127.0.0.1:{port}"]
+            if args.redis:
+                line.append(f"redis://127.0.0.1:{start_redis(stack)}")
             server = stack.enter_context(pinned(0, line, stdout=subprocess.PIPE))
             load += [first_line(server), str(server.pid), token()]
         found = json.loads(subprocess.run(load, check=True, stdout=subprocess.PIPE).stdout)
@@ -71,6 +74,14 @@ def run(name: str, shape: str, args: argparse.Namespace) -> dict[str, float]:
     }
 
 
+def start_redis(stack: ExitStack) -> int:
+    """Start a Redis beside the broker, and return its port."""
+    port = free_port()
+    line = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    wait_for(port, stack.enter_context(pinned(1, line, stdout=subprocess.DEVNULL)))
+    return port
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=0, help="messages a second; 0: saturated")
@@ -79,6 +90,7 @@ def main() -> int:
     parser.add_argument("--qos", type=int, choices=(0, 1), default=0, help="of the publisher")
     parser.add_argument("--window", type=int, default=10000, help="messages that may be on their way")
     parser.add_argument("--inflight", type=int, default=20, help="max_inflight_messages of Mosquitto (for QoS 1)")
+    parser.add_argument("--redis", action="store_true", help="the server is one of a cluster")
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--warmup", type=float, default=1)
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,6 +1,6 @@
 """The server that the benchmarks measure from outside: limits off, no pings, a fixed secret.
 
-    python bench/served.py [MQTT_URL]
+    python bench/served.py [MQTT_URL [BACKPLANE_URL]]
 
 It prints its ports, WebSocket and HTTP, a line each, once it is ready, and serves until it is ended.
 """
@@ -30,7 +30,9 @@ UNLIMITED = [
 ]
 
 
-def config(port: int, *, mqtt: str = "", flush_interval: float = 0, **limits: object) -> Config:
+def config(
+    port: int, *, mqtt: str = "", backplane: str = "memory://", flush_interval: float = 0, **limits: object
+) -> Config:
     """Return the settings of a server on 127.0.0.1, of a broker's URL too; `limits` are kept, the others are off."""
     return Config.load(
         {
@@ -38,6 +40,7 @@ def config(port: int, *, mqtt: str = "", flush_interval: float = 0, **limits: ob
             "http": {"port": 0},
             "auth": {"secret": SECRET},
             "mqtt": {"url": mqtt},
+            "backplane": {"url": backplane},
             "limits": {**dict.fromkeys(UNLIMITED, 0), **limits},
             "system": {"interval": 0},
             "logging": {"level": "warning"},
@@ -52,8 +55,8 @@ def token(user: str = "bench", *, publish: bool = False) -> str:
     return jwt.encode(claims, SECRET, algorithm="HS256")
 
 
-async def main(mqtt: str = "") -> None:
-    async with Server(config(0, mqtt=mqtt)) as server:
+async def main(mqtt: str = "", backplane: str = "memory://") -> None:
+    async with Server(config(0, mqtt=mqtt, backplane=backplane)) as server:
         while mqtt and server.health()["checks"]["mqtt"] != "ok":  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
         print(server.port, server.http_port, sep="\n", flush=True)
