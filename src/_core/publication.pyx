@@ -108,6 +108,8 @@ cdef object completed_metric(object value):
             fail("a metric has no value")
         if (<dict>value).get("timestamp") is not None and "unit" in <dict>value:
             return value
+        if len(<dict>value) == 2 and "unit" in <dict>value:    # what most publishers send
+            return {"value": (<dict>value)["value"], "unit": (<dict>value)["unit"], "timestamp": iso_now()}
         completed = {"value": (<dict>value)["value"], "unit": None, "timestamp": None}
         completed.update(<dict>value)
         if completed["timestamp"] is None:

@@ -72,6 +72,7 @@ class JsonBody:
     def __init__(self, text: bytes) -> None:
         self._text = text
         self._messages: int | None = None  # where the array begins; None: the body is one message
+        self._pieces: list[list[bytes]] = []
         try:
             found = members(text, MAX_MEMBERS)
         except ValueError:
@@ -102,17 +103,18 @@ class JsonBody:
         Raises:
             BodyError: it is not JSON.
         """
-        for texts in self.pieces():
+        for texts in self._cut():
             for text in texts:
                 _decoded(text)
+            self._pieces.append(texts)
             yield
+        self._text = b""
 
-    def pieces(self) -> Iterator[list[bytes]]:
-        """Return the texts of the messages, some at a time.
+    def pieces(self) -> list[list[bytes]]:
+        """Return the texts of the messages, some in each piece; when `check` is through."""
+        return self._pieces
 
-        Raises:
-            BodyError: it is not JSON.
-        """
+    def _cut(self) -> Iterator[list[bytes]]:
         if self._messages is None:
             yield [self._text]
             return
