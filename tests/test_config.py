@@ -22,7 +22,7 @@ CONTRACT = {
         "ping_interval": 25.0, "ping_timeout": 8.0, "close_timeout": 2.0, "drain_window": 10.0, "flush_interval": 0.0,
         "compression": False,
     },
-    "http": {"host": "127.0.0.1", "port": 8001, "fd": 0, "api_key": "", "body_size": 8 * 1024 * 1024},
+    "http": {"host": "127.0.0.1", "port": 8001, "fd": 0, "api_key": "", "body_size": 8 << 20, "publish_rate": 0},
     "auth": {
         "secret": "", "algorithms": ("HS256",), "public_key_file": "", "jwks_url": "", "audience": "",
         "issuer": "", "leeway": 30.0, "default_scope": "all", "timeout": 10.0, "query_token": False,
@@ -66,7 +66,7 @@ def test_names_and_defaults_are_those_of_the_contract(section: str) -> None:
 
 def test_mqtt_is_off_with_both_topic_families_mapped() -> None:
     mqtt = Config().mqtt
-    assert mqtt.__struct_fields__ == ("url", "client_id", "topics")
+    assert mqtt.__struct_fields__ == ("url", "client_id", "session_expiry", "topics")
     assert (mqtt.url, mqtt.client_id) == ("", "")
     assert "valtronics/{device}/telemetry => telemetry" in mqtt.topics
     assert "valtronics/devices/{device}/telemetry/{metric} => telemetry" in mqtt.topics
