@@ -63,7 +63,7 @@ guards: .venv-guards/.built  ## without each guard in turn, of the core and of t
 
 # The core for libFuzzer, with Clang and its sanitizers. libFuzzer comes first, or AddressSanitizer would take its place.
 FUZZ_SECONDS ?= 300
-FUZZ_TARGETS ?= frames commands session mapping inbound offers inflate messagepack proxy head tokens
+FUZZ_TARGETS ?= frames commands session mapping inbound offers inflate messagepack proxy head tokens packet
 FUZZ_OPTIONS = -max_total_time=$(FUZZ_SECONDS) -max_len=2048 -timeout=120 -rss_limit_mb=3000 -dict=tests/fuzz/words.dict \
 	-print_final_stats=1 -verbosity=0
 CLANG ?= clang

@@ -260,18 +260,42 @@ cdef Publication packet_read(PacketReader *reader):
     return publication
 
 
-def pack(message):
-    """Return the packet of a data message, for tests and benchmarks."""
-    cdef Publication publication = publication_of(message)
+cdef bytes packet_of(list publications):
+    """Return the packets of publications, all of which are serialised."""
     cdef ByteBuffer out
-    out.data = NULL
-    out.size = out.capacity = 0
-    publication.finish()
+    memset(&out, 0, sizeof(out))
     try:
-        packet_write(&out, publication)
+        for publication in publications:
+            packet_write(&out, <Publication>publication)
         return PyBytes_FromStringAndSize(out.data, out.size)
     finally:
         buffer_free(&out)
+
+
+cdef list publications_of(bytes packets):
+    cdef PacketReader reader
+    cdef list found = []
+    reader.data = PyBytes_AS_STRING(packets)
+    reader.size = PyBytes_GET_SIZE(packets)
+    while reader.size:
+        found.append(packet_read(&reader))
+    return found
+
+
+def pack(message):
+    """Return the packet of a data message, for tests and benchmarks."""
+    cdef Publication publication = publication_of(message)
+    publication.finish()
+    return packet_of([publication])
+
+
+def repack(bytes packets not None):
+    """Return packets that were read, written anew, for tests.
+
+    Raises:
+        PacketError: they are none.
+    """
+    return packet_of(publications_of(packets))
 
 
 def unpack(bytes packets not None):
@@ -280,13 +304,9 @@ def unpack(bytes packets not None):
     Raises:
         PacketError: they are none.
     """
-    cdef PacketReader reader
     cdef Publication publication
     cdef list found = []
-    reader.data = PyBytes_AS_STRING(packets)
-    reader.size = PyBytes_GET_SIZE(packets)
-    while reader.size:
-        publication = packet_read(&reader)
+    for publication in publications_of(packets):
         found.append((publication.channel, publication.device, publication.text if publication.count == 0 else
                       dict(zip(publication.names, publication.values, strict=True))))
     return found

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from core.harness import Server, subscribe, telemetry
 from valtronics_fast._core.hub import Hub
 from valtronics_fast._core.lanes import lane_of
-from valtronics_fast._core.packet import PacketError, pack, unpack
+from valtronics_fast._core.packet import PacketError, pack, repack, unpack
 from valtronics_fast._core.wire import MESSAGE_TYPES, Channel
 
 names = st.text(min_size=1, max_size=20).filter(lambda name: "\0" not in name)
@@ -51,7 +51,9 @@ def number(value: Any) -> float | None:
 @given(messages)
 @example(telemetry(1, big=10**18, none=None, text="1", yes=True))
 def test_a_message_is_what_it_was(message: dict[str, Any]) -> None:
-    [(channel, _, content)] = unpack(pack(message))
+    packet = pack(message)
+    assert repack(packet) == packet
+    [(channel, _, content)] = unpack(packet)
     given_metrics = message.get("telemetry") or message.get("metrics")
     if given_metrics is None:
         document = orjson.loads(content)  # type: ignore[arg-type]

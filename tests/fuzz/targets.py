@@ -1,7 +1,7 @@
 """The targets, by name: another one is a function more in TARGETS, and a folder of the corpus.
 
 Here are those of commands and of what producers send; what else may be negotiated is in `formats`, what comes
-before a connection is in `door` and `credentials`.
+before a connection is in `door` and `credentials`, and what other nodes send in `packets`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gmqtt import Client
 from gmqtt.mqtt.constants import MQTTv50, MQTTv311
 
 from core.oracle import MessageModel, batch_item_sizes
-from fuzz import credentials, door, formats
+from fuzz import credentials, door, formats, packets
 from fuzz.peerless import Peerless
 from fuzz.target import Target, expect
 from valtronics_fast._core.commands import item_sizes, parse, selection
@@ -191,4 +191,5 @@ TARGETS = {
     **formats.TARGETS,
     **door.TARGETS,
     **credentials.TARGETS,
+    **packets.TARGETS,
 }
