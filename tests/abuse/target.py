@@ -16,6 +16,7 @@ import orjson
 import trustme
 
 from certificates import write_certificate
+from interposed import build, preloading
 from services import free_port
 
 if TYPE_CHECKING:
@@ -165,11 +166,10 @@ class Target:
         chain.write_bytes(chain.read_bytes()[:300])
 
     def __enter__(self) -> Self:
-        compiler = os.environ.get("CC", "cc").split()
-        subprocess.run([*compiler, "-shared", "-fPIC", "-O2", "-o", self._library, SOURCE], check=True)
+        build(SOURCE, self._library)
         self.set_clock(0)
         environ = {name: value for name, value in os.environ.items() if not name.startswith("VFAST_")}
-        environ |= {"ABUSE_WALL_CLOCK": str(self._clock), "LD_PRELOAD": str(self._library)}
+        environ |= {"ABUSE_WALL_CLOCK": str(self._clock), **preloading(self._library)}
         command = [sys.executable, "-m", "valtronics_fast", "--config", str(self._settings)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=log)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import atexit
 import ctypes
 import functools
-import os
 import shutil
-import subprocess
 import tempfile
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.apart import apart
+from interposed import build, preloading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,18 +35,11 @@ def library() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="faulty-kernel-"))
     atexit.register(shutil.rmtree, folder)
     target = folder / "faulty_kernel.so"
-    compiler = os.environ.get("CC", "cc").split()
-    environ = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    subprocess.run([*compiler, "-shared", "-fPIC", "-O1", "-o", target, SOURCE], env=environ, check=True)
+    build(SOURCE, target)
     return target
 
 
-def _environment() -> dict[str, str]:
-    # Behind what is there: a sanitizer has to come first.
-    return {"LD_PRELOAD": " ".join(filter(None, (os.environ.get("LD_PRELOAD"), str(library()))))}
-
-
-under_a_faulty_kernel = apart(_environment)
+under_a_faulty_kernel = apart(lambda: preloading(library()))
 
 
 class Kernel:
