@@ -60,7 +60,6 @@ LAST_PAUSE = 30.0
 STABLE = 30.0
 # The broker leaves out larger messages (MQTT 5); so nobody can make this server assemble 256 MiB.
 MAX_PACKET = 1 << 20
-
 # Messages of QoS 1 that the broker may send ahead of their acknowledgements (MQTT 5); it may have a lower bound itself.
 RECEIVE_MAXIMUM = 1000
 # The reason of a DISCONNECT when another connection has the same client id (MQTT 5).
@@ -263,9 +262,7 @@ class MqttProducer(TaskProducer):
             )
         )
         try:
-            await asyncio.wait(
-                {connecting, lost}, timeout=CONNECT_TIMEOUT, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait({connecting, lost}, timeout=CONNECT_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
             if not connecting.done():
                 if not lost.done():
                     raise TimeoutError("no answer")
