@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from command_line import exit_code
 from harness import TIMEOUT, Site, alert, running, telemetry, until
 from services import free_port
+from valtronics_fast.commands.parsing import EXIT_OK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -183,3 +185,16 @@ async def test_colours_are_for_terminals(variables: dict[str, str], coloured: bo
         text = re.sub(r"\x1b\[[0-9;]*m", "", printed)
         assert re.fullmatch(r"\d\d:\d\d:\d\d  device 1    CRITICAL  Hot\r\n", text)
         assert (text != printed) == coloured
+
+
+def test_help_of_subscribe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VALTRONICS_TOKEN", "aaa.bbb.ccc")
+    assert exit_code("subscribe", "--help") == EXIT_OK
+    text = capsys.readouterr().out
+    flags = set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", text, re.MULTILINE))
+    assert flags == {
+        "--help", "--url", "--token", "--device", "--metric", "--severity", "--status", "--json", "--count",
+    }  # fmt: skip
+    assert "examples:" in text
+    assert "exit codes:" in text
+    assert "aaa.bbb.ccc" not in text
