@@ -17,7 +17,7 @@ from .index cimport Filter, Index, Probe
 from .lanes cimport PARTITIONS, Lanes, partition_of
 from .latest cimport Cursor, LatestTable, Values
 from .outbox cimport Outbox
-from .packet cimport PacketReader, dump_latest, packet_read, packet_write
+from .packet cimport LatestDump, PacketReader, packet_read, packet_write
 from .pacer cimport Pacer
 from .posting cimport Group, Posting, posting_groups
 from .publication cimport MetricMask, Publication, publication_of
@@ -360,11 +360,8 @@ cdef class Hub(Fanout):
             self.history_of(publication.channel).merge(publications, offsets, time)
 
     def dump(self, lanes):
-        """Return the newest values and states of these lanes, for a node that begins to follow them: lane -> packets.
-
-        Takes a look at every device of the channels.
-        """
-        return dump_latest(self.latest, lanes)
+        """Return a LatestDump of these lanes, for a node that begins to follow them."""
+        return LatestDump(self.latest, lanes)
 
     def resync(self, lanes):
         """Tell the clients that something of these lanes was missed, and send them the newest values again."""

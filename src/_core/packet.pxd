@@ -22,7 +22,11 @@ cdef struct PacketReader:
 
 # Append a publication, all of which is serialised.
 cdef NoResult packet_write(ByteBuffer *out, Publication publication) except NoResult.EXC
-# The newest values that a hub's tables (channel -> LatestTable) have of some lanes: lane -> packets.
-cdef dict dump_latest(list tables, lanes)
 # The next publication; PacketError when there is none.
 cdef Publication packet_read(PacketReader *reader)
+
+
+cdef class LatestDump:
+    cdef:
+        dict _lanes                     # lane -> the Values that are still to be taken
+        list _unseen                    # lists of Values that may be in one of them

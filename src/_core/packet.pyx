@@ -1,5 +1,6 @@
 """Publications between nodes; packet.pxd has the form."""
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
@@ -10,7 +11,7 @@ from libc.string cimport memcpy, memset
 
 from .buffer cimport ByteBuffer, buffer_append, buffer_append_char, buffer_free
 from .encode cimport payload_size
-from .lanes cimport LANE_COUNT, PARTITIONS, partition_of
+from .lanes cimport PARTITIONS, partition_of
 from .latest cimport LatestTable, Values
 from .publication cimport MAX_METRICS, Publication, number_of, publication_of
 from .types cimport NoResult
@@ -108,39 +109,73 @@ cdef NoResult write_values(ByteBuffer *out, Values values) except NoResult.EXC:
     return packet_write(out, publication)
 
 
-cdef dict dump_latest(list tables, lanes):
-    cdef bint wanted[LANE_COUNT]
-    cdef ByteBuffer buffers[LANE_COUNT]
-    cdef LatestTable table
-    cdef Values values
-    cdef int channel, lane
-    memset(wanted, 0, sizeof(wanted))
-    memset(buffers, 0, sizeof(buffers))
-    for lane in lanes:
-        wanted[lane] = True
-    try:
+@cython.final
+cdef class LatestDump:
+    """The newest values and states of lanes, looked at bit by bit: nothing has to wait until all have been.
+
+    What there is of them when it is made is in it, as new as then or newer.
+
+    Args:
+        tables: channel -> LatestTable, or None where a channel has none.
+        lanes: which ones.
+    """
+
+    def __init__(self, list tables not None, lanes):
+        cdef int channel, lane
+        self._lanes = {lane: [] for lane in lanes}
+        self._unseen = []
         for channel in range(CHANNEL_COUNT):
-            table = tables[channel]
-            if table is None or not any_wanted(&wanted[channel * PARTITIONS]):
-                continue
-            for values in table._values.values():
-                lane = channel * PARTITIONS + partition_of(values.device)
-                if wanted[lane]:
-                    write_values(&buffers[lane], values)
-        return {lane: PyBytes_FromStringAndSize(buffers[lane].data, buffers[lane].size)
-                for lane in range(LANE_COUNT) if buffers[lane].size}
-    finally:
-        for lane in range(LANE_COUNT):
-            buffer_free(&buffers[lane])
+            if tables[channel] is not None and any(lane // PARTITIONS == channel for lane in self._lanes):
+                self._unseen.append(list((<LatestTable>tables[channel])._values.values()))
+
+    def look(self, Py_ssize_t count):
+        """Find out which lanes so many more devices are in; return whether that is known of all."""
+        cdef list values
+        cdef Values one
+        cdef PyObject *found
+        while self._unseen and count > 0:
+            values = self._unseen[0]
+            while values and count > 0:
+                one = values.pop()
+                count -= 1
+                found = PyDict_GetItem(self._lanes, one.channel * PARTITIONS + partition_of(one.device))
+                if found != NULL:
+                    (<list>found).append(one)
+            if not values:
+                del self._unseen[0]
+        return not self._unseen
+
+    def take(self, int lane, Py_ssize_t size):
+        """Return the next packets of a lane, at least so many bytes if there are as many; b"" behind the last one."""
+        cdef list values = self._lanes[lane]
+        cdef ByteBuffer out
+        memset(&out, 0, sizeof(out))
+        try:
+            while values and out.size < size:
+                write_values(&out, values.pop())
+            return PyBytes_FromStringAndSize(out.data, out.size)
+        finally:
+            buffer_free(&out)
 
 
-cdef bint any_wanted(const bint *wanted) noexcept:
-    """Say whether any lane of a channel is wanted."""
-    cdef int partition
-    for partition in range(PARTITIONS):
-        if wanted[partition]:
-            return True
-    return False
+def cut(bytes packets not None, Py_ssize_t size):
+    """Return packets in pieces that are as short as possible, but at least so many bytes; the last one may be shorter.
+
+    Raises:
+        PacketError: they are none, as far as their sizes tell.
+    """
+    cdef PacketReader reader
+    cdef const char *start = PyBytes_AS_STRING(packets)
+    cdef const char *begin = start
+    cdef list pieces = []
+    reader.data = start
+    reader.size = PyBytes_GET_SIZE(packets)
+    while reader.size:
+        take(&reader, take_u32(&reader))
+        if reader.data - begin >= size or not reader.size:
+            pieces.append(packets[begin - start:reader.data - start])
+            begin = reader.data
+    return pieces
 
 
 cdef const char *take(PacketReader *reader, Py_ssize_t size) except NULL:

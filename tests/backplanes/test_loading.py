@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dumped import dumped
 from harness import telemetry
 from valtronics_fast._core.hub import Hub
 from valtronics_fast._core.lanes import lane_of
@@ -66,7 +67,7 @@ class World:
     def newest(self) -> object:
         from valtronics_fast._core.packet import unpack  # noqa: PLC0415
 
-        [(_, _, values)] = unpack(self.hub.dump([LANE])[LANE])
+        [(_, _, values)] = unpack(dumped(self.hub, [LANE])[LANE])
         return values
 
     def since(self, offset: int) -> list[int] | None:
@@ -118,6 +119,58 @@ async def test_what_comes_meanwhile_is_taken_in() -> None:
     assert world.sequences.last(5, LANE) == 3
     assert world.hub.log_position == 1500
     assert world.newest() == {"n": 3.0}
+
+
+async def test_much_is_taken_in_with_pauses_and_what_comes_in_them_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are served meanwhile; entries that come then are neither missing nor there twice."""
+    monkeypatch.setattr("valtronics_fast.backplanes.dumps.SLICE", 1)
+    monkeypatch.setattr("valtronics_fast.backplanes.loading.SLICE", 1)
+    world = World()
+    other = LANE + 1
+    world.dumps[LANE] = Dump(15, b"".join(world.hub.pack(telemetry(device=1, **{name: 1}))[1] for name in "nm"))
+    world.kept[LANE] = Kept(0, [world.entry(10 * i, i, i) for i in range(1, 30)])
+    loading = asyncio.ensure_future(world.loading.load([LANE, other]))
+    while not world.loading.lanes:
+        await asyncio.sleep(0)
+    turns, sequence = 0, 29
+    while LANE in world.loading.lanes:
+        sequence += 1
+        world.loading.arrive(LANE, world.entry(1000 + sequence, sequence, sequence))
+        world.loading.arrive(other, world.entry(1000 + sequence, sequence, sequence))
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 30
+    await loading
+    assert world.loading.lanes == frozenset()
+    assert lanes_of(world.hub).following() == sorted((LANE, other))
+    taken = world.since(0)
+    assert taken is not None
+    assert taken[:29] == [10 * i for i in range(1, 30)]
+    assert taken[29:] == list(range(1030, 1030 + len(taken) - 29))
+    assert world.sequences.last(5, LANE) == len(taken)
+    assert world.newest() == {"n": float(len(taken)), "m": 1.0}
+
+
+async def test_a_log_that_is_lost_in_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("valtronics_fast.backplanes.loading.SLICE", 1)
+    world = World()
+    world.kept[LANE] = Kept(0, [world.entry(10 * i, i, i) for i in range(1, 30)])
+    loading = asyncio.ensure_future(world.loading.load([LANE]))
+    while world.sequences.last(5, LANE) < 5:
+        await asyncio.sleep(0)
+    world.loading.lose()
+    with pytest.raises(LogError):
+        await loading
+    assert lanes_of(world.hub).following() == []
+
+
+async def test_a_dump_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.dumps[LANE] = Dump(15, world.hub.pack(telemetry(device=1, n=7))[1][:-1])
+    world.kept[LANE] = Kept(5, [world.entry(10, 1, 1)])
+    await world.loading.load([LANE])
+    assert world.newest() == {"n": 1.0}
+    assert world.loading.doubt([LANE], 0) == [LANE]
 
 
 @pytest.mark.parametrize("hole", ["number", "given up", "unreadable"])

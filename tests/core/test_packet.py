@@ -12,9 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.harness import Server, subscribe, telemetry
+from dumped import dumped
 from valtronics_fast._core.hub import Hub
 from valtronics_fast._core.lanes import lane_of
-from valtronics_fast._core.packet import PacketError, pack, repack, unpack
+from valtronics_fast._core.packet import PacketError, cut, pack, repack, unpack
 from valtronics_fast._core.wire import MESSAGE_TYPES, Channel
 
 names = st.text(min_size=1, max_size=20).filter(lambda name: "\0" not in name)
@@ -120,12 +121,12 @@ def test_a_hub_gets_from_another_ones_packet_what_it_would_have_got_itself(messa
     channel = Channel(lane // 64)
     assert packet == pack(message)
     other.receive(packet, 1, 0)
-    dumped = other.dump(range(256))
+    found = dumped(other, range(256))
     if channel == Channel.ALERTS:
-        assert dumped == {}
+        assert found == {}
     else:
-        assert list(dumped) == [lane]
-        assert unpack(dumped[lane]) == unpack(packet)
+        assert list(found) == [lane]
+        assert unpack(found[lane]) == unpack(packet)
     assert lane == lane_of(channel, unpack(packet)[0][1])
 
 
@@ -155,3 +156,57 @@ def test_numbers_for_deadbands() -> None:
     [(_, _, found)] = unpack(pack(telemetry(1, a=1, b=2.5, c="3", d=None, e=True)))
     assert found == {"a": 1.0, "b": 2.5, "c": None, "d": None, "e": None}
     assert not any(isinstance(value, float) and math.isnan(value) for value in found.values())  # type: ignore[union-attr]
+
+
+@given(
+    st.sets(st.integers(0, 300) | st.text("abc", min_size=1, max_size=3), max_size=20),
+    st.lists(st.integers(0, 127), max_size=8).map(lambda more: {*range(64, 128, 3), *range(5), *more}),
+    st.integers(1, 30),
+    st.integers(1, 500),
+)
+def test_a_dump_has_each_device_of_its_lanes_once(
+    devices: set[int | str], lanes: set[int], look: int, size: int
+) -> None:
+    hub = Hub(lambda flush: None, 0.0, shared=True)
+    for offset, device in enumerate(sorted(devices, key=str)):
+        hub.receive(hub.pack(telemetry(device, t=offset))[1], offset + 1, 0)
+    expected: dict[int, set[int | str]] = {}
+    for device in devices:
+        lane = lane_of(Channel.TELEMETRY, device)
+        if lane in lanes:
+            expected.setdefault(lane, set()).add(device)
+    found = dumped(hub, lanes, look=look, size=size)
+    assert {lane: [device for _, device, _ in unpack(packets)] for lane, packets in found.items()} == {
+        lane: sorted(known, key=str) for lane, known in expected.items()
+    }
+
+
+def test_a_dump_outlives_its_devices_and_tells_what_is_newest_then() -> None:
+    hub = Hub(lambda flush: None, 0.0, shared=True, max_latest=20_000)
+    lane = lane_of(Channel.TELEMETRY, 1)
+    hub.receive(hub.pack(telemetry(1, t=1))[1], 1, 0)
+    dump = hub.dump([lane])
+    hub.receive(hub.pack(telemetry(1, t=2))[1], 2, 0)
+    for device in range(2, 200):
+        hub.receive(hub.pack(telemetry(device, t=1))[1], device + 1, 0)
+    assert hub.latest[Channel.TELEMETRY].evicted > 0
+    assert dump.look(1000)
+    assert unpack(dump.take(lane, 1)) == [(Channel.TELEMETRY, 1, {"t": 2.0})]
+    assert dump.take(lane, 1) == b""
+
+
+@given(st.lists(messages, max_size=6), st.integers(1, 2000))
+def test_packets_are_cut_between_two_of_them(several: list[dict[str, Any]], size: int) -> None:
+    each = [pack(message) for message in several]
+    pieces = cut(b"".join(each), size)
+    assert b"".join(pieces) == b"".join(each)
+    assert [found for piece in pieces for found in unpack(piece)] == unpack(b"".join(each))
+    assert all(len(piece) >= size for piece in pieces[:-1])
+    assert all(sum(map(len, each)) == 0 or len(piece) < size + max(map(len, each)) for piece in pieces)
+
+
+def test_what_is_cut_must_be_packets() -> None:
+    packet = pack(EXAMPLES[0])
+    for wrong in (packet[:-1], packet[:3], packet + b"\xff\xff\xff\xff"):
+        with pytest.raises(PacketError, match="ends too early"):
+            cut(wrong, 1)

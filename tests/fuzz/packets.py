@@ -6,10 +6,11 @@ import struct
 from math import nan
 from typing import TYPE_CHECKING
 
+from dumped import dumped
 from fuzz.target import Target
 from valtronics_fast._core.checks import check_hub
 from valtronics_fast._core.hub import Hub
-from valtronics_fast._core.packet import PacketError, repack
+from valtronics_fast._core.packet import PacketError, cut, repack
 from valtronics_fast._core.wire import Channel
 
 if TYPE_CHECKING:
@@ -120,9 +121,10 @@ def start_packet() -> Callable[[bytes], None]:
             other.absorb([(data, 1)], newest=True, now=0.0)
         except PacketError:
             assert expected is None
-        for packets in hub.dump(lanes).values():
+        for packets in dumped(hub, lanes, look=1, size=1).values():
             assert repack(packets) == packets
-            other.absorb([(packets, 1)], newest=True, now=0.0)
+            for piece in cut(packets, 1):
+                other.absorb([(piece, 1)], newest=True, now=0.0)
         check_hub(hub)
         check_hub(other)
 

@@ -15,14 +15,15 @@ import asyncio
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from valtronics_fast._core.packet import PacketError
+from valtronics_fast._core.packet import PacketError, cut
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from valtronics_fast._core.packet import LatestDump
     from valtronics_fast.backplanes.members import Members
 
-__all__ = ["Dump", "Dumps"]
+__all__ = ["SLICE", "Dump", "Dumps"]
 
 PATIENCE = 1.5
 """Seconds within which something has to come from the other node."""
@@ -30,8 +31,14 @@ PATIENCE = 1.5
 ATTEMPTS = 2
 """Nodes that are asked about a lane, one after the other."""
 
+SLICE = 128 << 10
+"""Bytes of packets that are taken in without a pause: some milliseconds."""
+
 PIECE = 128 << 10
 """Bytes of a piece, at most."""
+
+LOOK = 5000
+"""Devices that are looked at in one go."""
 
 WINDOW = 8
 """Pieces on their way."""
@@ -56,6 +63,10 @@ class Dump(NamedTuple):
     position: int
     packets: bytes
 
+    def slices(self) -> list[bytes]:
+        """Return the packets in pieces that are each taken in without a pause; PacketError: they are none."""
+        return cut(self.packets, SLICE)
+
 
 class _Request:
     """What comes from a node that was asked."""
@@ -75,8 +86,8 @@ class Dumps:
         node: this node's number.
         members: the others.
         send: tells a node something.
-        dump: returns this node's newest values of those of some lanes that it follows, not older than a position; and
-            their position.
+        dump: returns which of some lanes this node follows, their newest values, not older than a position, and the
+            position that they have.
     """
 
     def __init__(
@@ -84,7 +95,7 @@ class Dumps:
         node: int,
         members: Members,
         send: Callable[[int, bytes], Awaitable[None]],
-        dump: Callable[[list[int], int], Awaitable[tuple[dict[int, bytes], int]]],
+        dump: Callable[[list[int], int], Awaitable[tuple[list[int], LatestDump, int]]],
     ) -> None:
         self.given = 0
         self.taken = 0
@@ -178,14 +189,21 @@ class Dumps:
         window = self._answering[node, number] = asyncio.Semaphore(WINDOW)
         pieces = 0
         try:
-            dumped, position = await self._dump([lane for lane in range(256) if mask >> lane & 1], position)
-            for lane, packets in dumped.items():
-                for begin in range(0, max(1, len(packets)), PIECE):
-                    async with asyncio.timeout(PATIENCE):
-                        await window.acquire()
-                    head = _PIECE.pack(_TOLD, number, lane, position)
-                    await self._send(node, head + packets[begin : begin + PIECE])
-                    pieces += 1
+            lanes, dump, position = await self._dump([lane for lane in range(256) if mask >> lane & 1], position)
+            while not dump.look(LOOK):  # noqa: ASYNC110 - it is a pause, and nothing is waited for
+                await asyncio.sleep(0)
+            for lane in lanes:
+                head = _PIECE.pack(_TOLD, number, lane, position)
+                packets = dump.take(lane, PIECE)
+                while True:  # a lane of which there is nothing has one piece, too
+                    for begin in range(0, max(1, len(packets)), PIECE):
+                        async with asyncio.timeout(PATIENCE):
+                            await window.acquire()
+                        await self._send(node, head + packets[begin : begin + PIECE])
+                        pieces += 1
+                    await asyncio.sleep(0)
+                    if not (packets := dump.take(lane, PIECE)):
+                        break
                 self.given += 1
             await self._send(node, _PIECE.pack(_TOLD, number, _END, pieces))
         except TimeoutError:  # it is gone, or does not need it any more

@@ -95,9 +95,12 @@ class Gaps:
             dumps = await self._dumps.fetch(list(missed), position, first)
             await self._sync()  # it is still the same log
             for lane, dump in dumps.items():
-                newer = [entry for entry in self._meanwhile[lane] if entry[1] > dump.position]
                 try:
-                    hub.absorb([(dump.packets, 0), *newer], newest=True)
+                    for packets in dump.slices():
+                        hub.absorb([(packets, 0)], newest=True)
+                        await asyncio.sleep(0)
+                    newer = [entry for entry in self._meanwhile[lane] if entry[1] > dump.position]
+                    hub.absorb(newer, newest=True)
                 except PacketError as error:
                     _log.warning("newest values could not be read", extra=fields(lane=lane, problem=error))
         finally:

@@ -6,12 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from valtronics_fast._core.packet import PacketError
-from valtronics_fast.backplanes.envelope import Envelope, unseal
+from valtronics_fast.backplanes.dumps import SLICE
+from valtronics_fast.backplanes.envelope import unseal
 from valtronics_fast.backplanes.log import LogError
 from valtronics_fast.backplanes.sequences import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 
     from valtronics_fast._core.hub import Hub
     from valtronics_fast._core.lanes import Lanes
@@ -146,41 +147,62 @@ class Loading:
         position = await self._sync()
         dumps = await self._dumps.fetch(lanes, position)
         read = await self._log.read(lanes, None)
-        if losses != self._losses:
-            raise LogError("it was lost meanwhile")
-        # From here on nothing waits: what has come by now is taken, what comes later is live.
-        hub = self.hub
-        hub.advance_log(max((entry.offset for _, entry in self._arrived), default=0))
-        position = hub.log_position
         for lane in lanes:
-            found = {entry.offset: entry for entry in read[lane].entries if entry.offset <= position}
-            found.update({entry.offset: entry for other, entry in self._arrived if other == lane})
-            self._take(lane, read[lane], [found[offset] for offset in sorted(found)], dumps.get(lane))
-        lanes_of(hub).set_followed(lanes, True)
-        self.loaded += len(lanes)
+            await self._take(lane, read[lane], dumps.get(lane), losses)
 
-    def _take(self, lane: int, kept: Kept, entries: list[Entry], dump: Dump | None) -> None:
-        """Take in what is known of a lane; what can't be read is left out."""
-        floor, opened = self._opened(lane, kept.floor, entries)
+    async def _take(self, lane: int, kept: Kept, dump: Dump | None, losses: int) -> None:
+        """Take in what is known of a lane, with pauses, and follow it; what can't be read is left out."""
+        hub = self.hub
         since = 0
-        if dump is not None and self._absorb([(dump.packets, 0)], newest=True):
+        await self._pause(losses)
+        if dump is not None and await self._take_values(dump, losses):
             since = dump.position
         else:
             self.unsure[lane] = asyncio.get_running_loop().time()
-        self._absorb([(envelope.packets, at) for at, envelope in opened if at > since], newest=True)
-        if not self._absorb([(envelope.packets, at) for at, envelope in opened], newest=False):
-            floor = self.hub.log_position
-        self.hub.histories[lane // PARTITIONS].set_floor(lane % PARTITIONS, floor)
+        position = hub.log_position
+        older = [entry for entry in kept.entries if entry.offset <= position]
+        floor = kept.floor
+        for entries in _sliced(older):
+            floor = self._take_entries(lane, entries, floor, since)
+            await self._pause(losses)
+        # From here on nothing waits: what has come by now is taken, what comes later is live.
+        known = {entry.offset for entry in older}
+        arrived = [entry for other, entry in self._arrived if other == lane and entry.offset not in known]
+        hub.advance_log(max((entry.offset for entry in arrived), default=0))
+        found = {entry.offset: entry for entry in kept.entries if position < entry.offset <= hub.log_position}
+        found.update({entry.offset: entry for entry in arrived})
+        floor = self._take_entries(lane, [found[offset] for offset in sorted(found)], floor, since)
+        hub.histories[lane // PARTITIONS].set_floor(lane % PARTITIONS, floor)
+        self.lanes -= {lane}
+        self._arrived = [(other, entry) for other, entry in self._arrived if other != lane]
+        lanes_of(hub).set_followed([lane], True)
+        self.loaded += 1
 
-    def _absorb(self, entries: list[tuple[bytes, int]], *, newest: bool) -> bool:
+    async def _pause(self, losses: int) -> None:
+        """Let others come first; LogError: the log was lost meanwhile."""
+        await asyncio.sleep(0)
+        if losses != self._losses:
+            raise LogError("it was lost meanwhile")
+
+    async def _take_values(self, dump: Dump, losses: int) -> bool:
+        """Take in another node's newest values; return whether they could be read."""
         try:
-            self.hub.absorb(entries, newest=newest)
+            for packets in dump.slices():
+                self.hub.absorb([(packets, 0)], newest=True)
+                await self._pause(losses)
         except PacketError:
             return False
         return True
 
-    def _opened(self, lane: int, floor: int, entries: list[Entry]) -> tuple[int, list[tuple[int, Envelope]]]:
-        """Return behind which offset nothing is missing, and the envelopes of a lane with their offsets, once each."""
+    def _take_entries(self, lane: int, entries: list[Entry], floor: int, since: int) -> int:
+        """Take in entries of the log; return the offset behind which nothing of the lane is missing.
+
+        Args:
+            lane: theirs.
+            entries: in order.
+            floor: the same for what is before them.
+            since: newest values are known up to this offset.
+        """
         opened = []
         for offset, blob in entries:
             try:
@@ -191,8 +213,30 @@ class Loading:
             if outcome is Outcome.GAP or not envelope.packets:
                 floor = offset
             if outcome is not Outcome.REPEATED:
-                opened.append((offset, envelope))
-        return floor, opened
+                opened.append((envelope.packets, offset))
+        self._absorb([entry for entry in opened if entry[1] > since], newest=True)
+        return floor if self._absorb(opened, newest=False) else self.hub.log_position
+
+    def _absorb(self, entries: list[tuple[bytes, int]], *, newest: bool) -> bool:
+        try:
+            self.hub.absorb(entries, newest=newest)
+        except PacketError:
+            return False
+        return True
+
+
+def _sliced(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Return entries in pieces that are each taken in without a pause."""
+    piece: list[Entry] = []
+    size = 0
+    for entry in entries:
+        piece.append(entry)
+        size += len(entry.blob)
+        if size >= SLICE:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
 
 
 def _look_at(task: asyncio.Task[None]) -> None:

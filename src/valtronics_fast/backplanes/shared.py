@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from valtronics_fast._core.hub import Hub
     from valtronics_fast._core.lanes import Lanes
+    from valtronics_fast._core.packet import LatestDump
     from valtronics_fast.backplanes.log import Log
     from valtronics_fast.config import BackplaneConfig
 
@@ -267,11 +268,11 @@ class SharedBackplane:
         except LogError as error:
             self.lost(error)
 
-    async def _dump(self, lanes: list[int], position: int) -> tuple[dict[int, bytes], int]:
+    async def _dump(self, lanes: list[int], position: int) -> tuple[list[int], LatestDump, int]:
         if self._hub.log_position < position:
             await self._sync()
         followed = [lane for lane in lanes if self._lanes.is_followed(lane)]
-        return dict.fromkeys(followed, b"") | self._hub.dump(followed), self._hub.log_position
+        return followed, self._hub.dump(followed), self._hub.log_position
 
     def _heartbeat(self, *, greets: bool = False, leaving: bool = False) -> Heartbeat:
         """Return the next heartbeat."""
