@@ -73,7 +73,7 @@ cdef class Values(Node):
         str state                       # events: the name that filters look at
         double received_at              # monotonic seconds
         Py_ssize_t nbytes
-        list served                     # Throttles that are to be served from it
+        list served                     # Throttles that are to be served from it; None: there were none yet
         # The frame that was put together last, and of which pieces.
         bytes frame
         MetricMask framed

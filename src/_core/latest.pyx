@@ -12,6 +12,8 @@ from .encode cimport frame_of, frame_of_pieces
 from .publication cimport MAX_METRICS, MetricMask, Publication, mask_add, mask_drop, number_of
 from .types cimport NoResult
 from .wire cimport Opcode
+cdef extern from "Python.h":
+    void PyObject_GC_UnTrack(void *)
 
 cdef enum:
     # Bytes of a device and of a metric beside their texts, roughly: objects, table entries, list nodes.
@@ -31,6 +33,10 @@ cdef class Values(Node):
         self.positions = {}
         self.names = []
         self.pieces = []
+        # There are millions of these lists, all of str and bytes: no cycle goes through them, and the garbage collector
+        # would stop the server for half a second to find that out.
+        PyObject_GC_UnTrack(<void *>self.names)
+        PyObject_GC_UnTrack(<void *>self.pieces)
 
     def __dealloc__(self):
         free(self.metrics)
@@ -148,7 +154,6 @@ cdef class LatestTable:
             values = Values.__new__(Values)
             values.channel = publication.channel
             values.device = publication.device
-            values.served = []
             if self._free:
                 values.slot = self._free.pop()
             else:
@@ -301,5 +306,5 @@ cdef class LatestTable:
         cdef Py_ssize_t metrics = 0, served = 0
         for values in self._values.values():
             metrics += values.count
-            served += len(values.served)
+            served += 0 if values.served is None else len(values.served)
         return {**self.figures(), "metrics": metrics, "served": served}

@@ -83,6 +83,8 @@ cdef class Pacer:
             if cohort is not None:
                 if not known:
                     throttles[values.device] = throttle
+                    if values.served is None:
+                        values.served = []
                     values.served.append(throttle)
                 cohort.since = values.offset - 1
                 self.serve(cohort, now)
@@ -216,7 +218,7 @@ cdef class Pacer:
         cdef Throttle throttle
         cdef Cohort cohort
         cdef MetricMask mask
-        for throttle in values.served[:]:
+        for throttle in list(values.served or ()):
             for cohort in throttle.cohorts[:]:
                 if cohort.throttle is not None and self.index.owed(cohort, None, &mask) and have_common(&mask, metrics):
                     self.serve(cohort, now)
@@ -226,7 +228,7 @@ cdef class Pacer:
         """Serve everybody who waits for something of a device that is about to be forgotten."""
         cdef Throttle throttle
         cdef Cohort cohort
-        for throttle in values.served[:]:
+        for throttle in list(values.served or ()):
             for cohort in throttle.cohorts[:]:
                 if cohort.throttle is None:
                     continue
