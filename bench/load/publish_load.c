@@ -144,7 +144,7 @@ static void take(Connection *one) {
         if (got < 0 && errno == EAGAIN) return;
         if (got <= 0) fail("the server has closed a connection");
         size_t size = one->rest_size + got, at = 0, length;
-        Frame frame;
+        Frame frame = {0};
         if (!one->is_publisher && !one->open) {
             at = get_upgrade(chunk, size);
             one->open = at > 0;
