@@ -14,11 +14,6 @@ ROWS = [
                     "None",
                     "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
                 ),
-                (
-                    "checks.check_backplane_url",
-                    "None",
-                    "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
-                ),
             ],
             "HttpConfig": [
                 (
@@ -60,6 +55,18 @@ ROWS = [
                 (
                     "if problems: raise ConfigError(problems)",
                     "pass",
+                    "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
+                ),
+            ],
+        },
+    ),
+    *rows(
+        "config_backplane",
+        {
+            "BackplaneConfig": [
+                (
+                    "checks.check_backplane_url",
+                    "None",
                     "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
                 ),
             ],
