@@ -18,7 +18,8 @@ SECRET = "w7Qz-M2pLr9_TfXc4VbNsJ8hKd3yGa5e"
 # Names and defaults that other programs' configuration files rely on.
 CONTRACT = {
     "server": {
-        "host": "127.0.0.1", "port": 8000, "workers": 1, "fd": 0, "handshake_timeout": 5.0, "proxy_protocol": False,
+        "host": "127.0.0.1", "port": 8000, "workers": 1, "worker_timeout": 30.0, "fd": 0,
+        "handshake_timeout": 5.0, "proxy_protocol": False,
         "ping_interval": 25.0, "ping_timeout": 8.0, "close_timeout": 2.0, "drain_window": 10.0, "flush_interval": 0.0,
         "compression": False,
     },

@@ -73,6 +73,14 @@ class ServerConfig(Section, frozen=True, kw_only=True):
             flag="--workers",
         ),
     ] = 1
+    worker_timeout: Annotated[
+        Duration,
+        setting(
+            "A worker whose event loop stands still for so long is killed and started again. What it waits for a CPU "
+            "or a disk does not count.",
+            zero="never",
+        ),
+    ] = 30.0
     handshake_timeout: Annotated[
         Duration,
         setting(

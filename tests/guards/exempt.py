@@ -94,6 +94,7 @@ NO_GUARDS = {
     "workers.settings": _WORKERS,
     "workers.shared_room": "the same",
     "workers.supervisor": _WORKERS,
+    "workers.watchdog": "looks at processes that the supervisor has started",
     "workers.whole": _WORKERS,
     "workers.worker": _WORKERS,
 }

@@ -7,13 +7,16 @@ import os
 import re
 import signal
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from harness import SECRET, TIMEOUT, Site, configuration, http, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AsyncExitStack
+
+    from harness import Client
 
 PROGRAM = (sys.executable, "-m", "valtronics_fast")
 
@@ -66,6 +69,15 @@ class Processes(Site):
             while pid in (await self.all_there()).values():
                 await asyncio.sleep(0.05)
 
+    async def seen(self, condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """Return the figures, once they are so."""
+        async with asyncio.timeout(TIMEOUT):
+            while True:
+                with suppress(OSError, AssertionError):  # as above
+                    if condition(found := await self.stats()):
+                        return found
+                await asyncio.sleep(0.05)
+
     async def synced(self) -> None:
         """Return when the workers know each other, and everything has come to all that was published."""
         async with asyncio.timeout(TIMEOUT):
@@ -88,6 +100,19 @@ class Processes(Site):
             _, err = await self.supervisor.communicate()
         assert self.supervisor.returncode is not None
         return self.supervisor.returncode, err.decode()
+
+
+async def one_on_each(site: Processes, stack: AsyncExitStack) -> dict[str, Client]:
+    """Return a client of each worker, by index; the kernel decides where each one comes."""
+    found: dict[str, Client] = {}
+    while len(found) < 2:
+        before = await site.stats()
+        client = await stack.enter_async_context(site.client(user=f"u{before['total_connections']}"))
+        after = await site.stats()
+        for name, one in after["workers"].items():
+            if one["connections"] > before["workers"][name]["connections"]:
+                found.setdefault(name, client)
+    return found
 
 
 async def launch(*arguments: str, **variables: str) -> asyncio.subprocess.Process:

@@ -14,20 +14,7 @@ from services import free_port
 from valtronics_fast.inherited import HTTP, WEBSOCKET
 from valtronics_fast.workers import supervisor as module
 from valtronics_fast.workers.supervisor import Supervisor
-from workers.processes import Processes, kill, launch, processes, runs
-
-
-async def one_on_each(site: Processes, stack: AsyncExitStack) -> dict[str, Client]:
-    """Return a client of each worker, by index; the kernel decides where each one comes."""
-    found: dict[str, Client] = {}
-    while len(found) < 2:
-        before = await site.stats()
-        client = await stack.enter_async_context(site.client(user=f"u{before['total_connections']}"))
-        after = await site.stats()
-        for name, one in after["workers"].items():
-            if one["connections"] > before["workers"][name]["connections"]:
-                found.setdefault(name, client)
-    return found
+from workers.processes import Processes, kill, launch, one_on_each, processes, runs
 
 
 async def test_workers_serve_as_one() -> None:
@@ -131,7 +118,7 @@ async def test_a_worker_that_ends_again_and_again_is_started_ever_later(
 
 
 async def test_a_worker_that_stands_still_does_not_hinder_the_others() -> None:
-    small = {"VFAST_BACKPLANE__QUEUE": "256KiB", "VFAST_BACKPLANE__SIZE": "1MiB"}
+    small = {"VFAST_BACKPLANE__QUEUE": "256KiB", "VFAST_BACKPLANE__SIZE": "1MiB", "VFAST_SERVER__WORKER_TIMEOUT": "0"}
     async with processes(VFAST_LIMITS__MESSAGES_PER_SECOND="0", **small) as site, AsyncExitStack() as stack:
         clients = await one_on_each(site, stack)
         for client in clients.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from valtronics_fast.errors import ConfigError, StartError
 from valtronics_fast.workers import frames
 from valtronics_fast.workers.settings import Failed, encode
+from valtronics_fast.workers.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from valtronics_fast.workers.settings import WorkerSettings
 
 __all__ = ["Child"]
+
+PARTING = 2.0
+"""Seconds that a process has to say where it hangs, before it is killed."""
 
 
 class Child:
@@ -45,16 +50,20 @@ class Child:
         self.starts = 0
         self.ready = asyncio.Event()
         self.fault: Exception | None = None
+        self._watchdog: Watchdog | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._began = 0.0
 
-    async def start(self, settings: WorkerSettings, passed: Sequence[int], port: Callable[[], WorkerPort]) -> None:
+    async def start(
+        self, settings: WorkerSettings, passed: Sequence[int], port: Callable[[], WorkerPort], beats: int = 0
+    ) -> None:
         """Start a process.
 
         Args:
             settings: what it is told.
             passed: descriptors that it gets.
             port: makes the end of the stream to it.
+            beats: that its predecessors have counted.
         """
         self.ready.clear()
         self.fault = None
@@ -72,6 +81,7 @@ class Child:
                 pass_fds=(theirs.fileno(), *passed),
             )
         self.pid = self._process.pid
+        self._watchdog = Watchdog(self.pid, beats)
         _, self.port = await asyncio.get_running_loop().create_unix_connection(port, sock=ours)
         self.port.put(frames.frame(frames.SETTINGS, encode(settings)))
 
@@ -84,12 +94,28 @@ class Child:
         """Seconds since the process was started."""
         return time.monotonic() - self._began
 
+    def look(self, beats: int, elapsed: float) -> float:
+        """Return for how many seconds the process has been silent (Watchdog); 0.0: it is being ended."""
+        return 0.0 if self._watchdog is None else self._watchdog.look(beats, elapsed)
+
     def note_failure(self, failed: Failed) -> None:
         """Note why the worker could not start."""
         self.fault = ConfigError(failed.problems) if failed.configured else StartError(failed.problems)
 
+    def abort(self) -> None:
+        """End a process that hangs: it tells where (`faulthandler`), or is killed if it can't do even that."""
+        self._watchdog = None
+        _send(self._process, signal.SIGABRT)
+        asyncio.get_running_loop().call_later(PARTING, _send, self._process, signal.SIGKILL)
+
     def kill(self) -> None:
         """End the process at once."""
-        if self._process is not None and self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
+        self._watchdog = None
+        _send(self._process, signal.SIGKILL)
+
+
+def _send(process: asyncio.subprocess.Process | None, number: signal.Signals) -> None:
+    """Send a signal to a process, if it is still there."""
+    if process is not None and process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.send_signal(number)

@@ -3,7 +3,7 @@
 A worker writes its own counts only; what counts is the sum over all. So a worker that is killed at any moment leaves
 nothing behind that is wrong, and the supervisor gives its share back by clearing its counts.
 
-    workers    a row each: connections, messages sent; one row more for what those have sent that are gone
+    workers    a row each: connections, messages sent, beats; one row more for what those have sent that are gone
     users      sets of WAYS keys (a digest of the user), and for each worker as many counts
     addresses  sets of WAYS keys (a digest of the address), each with the time at which its bucket is full again
     handshakes the same for TLS
@@ -36,7 +36,7 @@ PATIENCE: Final = 0.05
 
 _PAUSE: Final = 0.0001
 _ROW: Final = 8  # numbers of a worker's row: a cache line
-_CONNECTIONS, _MESSAGES = range(2)
+_CONNECTIONS, _MESSAGES, _BEATS = range(3)
 
 
 class LockBusyError(Exception):
@@ -175,6 +175,16 @@ class Segment:
     def messages(self) -> int:
         """Return how many messages all workers have sent, those included that are gone."""
         return sum(self._rows[_MESSAGES::_ROW])
+
+    # --- signs of life
+
+    def beat(self, worker: int) -> None:
+        """Count a sign of life of a worker."""
+        self._rows[worker * _ROW + _BEATS] += 1
+
+    def beats(self, worker: int) -> int:
+        """Return how many signs of life there were at a worker's place since the start."""
+        return int(self._rows[worker * _ROW + _BEATS])
 
     # --- users
 

@@ -27,6 +27,7 @@ from valtronics_fast.workers.port import WorkerPort
 from valtronics_fast.workers.questions import Questions
 from valtronics_fast.workers.segment import Layout, Segment
 from valtronics_fast.workers.settings import Failed, Reloaded, WorkerSettings, decode, encode
+from valtronics_fast.workers.watchdog import interval
 
 if TYPE_CHECKING:
     import socket
@@ -88,6 +89,7 @@ class Supervisor:
         self._starts = 0
         self._segment: Segment
         self._tasks: list[asyncio.Task[None]] = []
+        self._watching: asyncio.Task[None] | None = None
         self._reloading = asyncio.Lock()
         self._reloaded: dict[WorkerPort, asyncio.Future[list[str]]] = {}
         self._ending: asyncio.Task[None] | None = None
@@ -116,6 +118,7 @@ class Supervisor:
             self.host, self.port = await self._find(WEBSOCKET, self.host, self.port)
             self.http_host, self.http_port = await self._find(HTTP, self.http_host, self.http_port)
             self._tasks = [asyncio.create_task(self._keep(child)) for child in self.children]
+            self._watching = asyncio.create_task(self._watch(config.server.worker_timeout), name="watchdog")
             await self._all_ready()
         except BaseException:
             await self._end()
@@ -178,6 +181,8 @@ class Supervisor:
             child.kill()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+        if self._watching is not None:
+            self._watching.cancel()
         for sock in self._held:
             sock.close()
         self._segment.close()
@@ -257,6 +262,17 @@ class Supervisor:
             except TimeoutError:
                 pass
 
+    async def _watch(self, patience: float) -> None:
+        """End the workers that hang: they are started again then."""
+        while patience:
+            await asyncio.sleep(interval(patience))
+            for child in self.children:
+                silent = child.look(self._segment.beats(child.index), interval(patience))
+                if silent >= patience:
+                    fault = fields(worker=child.index, pid=child.pid, seconds=round(silent, 1))
+                    _log.error("a worker hangs", extra=fault)
+                    child.abort()
+
     async def _start(self, child: Child) -> None:
         config = self.config
         settings = WorkerSettings(
@@ -279,7 +295,7 @@ class Supervisor:
             self._by_port[port] = child
             return port
 
-        await child.start(settings, passed, connect)
+        await child.start(settings, passed, connect, self._segment.beats(child.index))
         if child.port is not None and self.stopping.is_set():
             child.port.put(frames.frame(frames.STOP))
         elif child.port is not None and self.config is not config:  # it was changed meanwhile

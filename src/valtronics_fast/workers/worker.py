@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import faulthandler
 import logging
 import os
 import signal
@@ -33,6 +34,7 @@ from valtronics_fast.workers.link import Link, LinkError
 from valtronics_fast.workers.segment import Segment
 from valtronics_fast.workers.settings import Failed, Reloaded, WorkerSettings, decode, encode
 from valtronics_fast.workers.shared_room import SharedRoom
+from valtronics_fast.workers.watchdog import interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +81,9 @@ async def serve(sock: socket.socket) -> int:
         return 1
     config = settings.config
     setup(config.logging.level, config.logging.format, worker=settings.index)
-    room = SharedRoom(Segment(settings.segment, settings.layout, settings.key), settings.index)
+    segment = Segment(settings.segment, settings.layout, settings.key)
+    beating = asyncio.create_task(_beat(segment, settings.index, config.server.worker_timeout), name="beat")
+    room = SharedRoom(segment, settings.index)
     sockets = {name: [socket.socket(fileno=each) for each in given] for name, given in settings.sockets.items()}
     worker = Worker(
         index=settings.index, start=settings.start, machine=settings.machine, link=link, room=room, sockets=sockets
@@ -107,7 +111,15 @@ async def serve(sock: socket.socket) -> int:
         task.cancel()
     code = 1 if link.ended.is_set() else 0
     await (server.drain() if how == frames.DRAIN else server.stop())
+    beating.cancel()
     return code
+
+
+async def _beat(segment: Segment, index: int, patience: float) -> None:
+    """Show the supervisor that the event loop turns."""
+    while patience:
+        segment.beat(index)
+        await asyncio.sleep(interval(patience))
 
 
 async def _reload_for_ever(
@@ -142,6 +154,7 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     die_with(int(arguments[1]))
+    faulthandler.enable()  # where it crashed, or hung, stands in the log
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
         return loop.run(serve(socket.socket(fileno=int(arguments[0]))))
 
