@@ -34,6 +34,7 @@ from valtronics_fast.workers.context import Worker
 from valtronics_fast.workers.link import Link
 from valtronics_fast.workers.port import WorkerPort
 from valtronics_fast.workers.segment import Layout, Segment
+from valtronics_fast.workers.shared_bans import SharedBans
 from valtronics_fast.workers.shared_room import SharedRoom
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 AHEAD = 4
 """Turns that the publishing worker may be ahead of the workers' mean at saturation."""
 
-LAYOUT = (100_000, 1000)
+LAYOUT = (100_000, 1000, 1000)
 
 
 def padding_for(payload: int) -> str:
@@ -143,7 +144,8 @@ async def worker(batch: int, payload: int, rate: float, count: int, *rest: str) 
     segment = Segment(memory, Layout.of(count, *LAYOUT), bytes.fromhex(rest[4]))
 
     room = SharedRoom(segment, index)
-    context = Worker(index=index, start=index, machine=1, link=link, room=room, sockets={})
+    bans = SharedBans(segment)
+    context = Worker(index=index, start=index, machine=1, link=link, room=room, bans=bans, sockets={})
     padding = padding_for(payload)
     async with Server(config(port), worker=context) as server:
         print("ready", flush=True)

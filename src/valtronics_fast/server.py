@@ -79,7 +79,8 @@ class Server:
         self.host, self.port = config.server.host, config.server.port
         self.http_host, self.http_port = config.http.host, config.http.port
         self._statistics = Statistics()
-        self._suspects = Suspects(config.security, spare_loopback=config.demo)
+        bans = None if worker is None else worker.bans
+        self._suspects = Suspects(config.security, bans, spare_loopback=config.demo)
         self._authenticator = Authenticator(config.auth)
         self._tls = ServerTls(config.tls, config.server.close_timeout) if config.tls.certfile else None
         self._worker = worker

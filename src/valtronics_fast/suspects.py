@@ -13,12 +13,14 @@ from heapq import nlargest
 from typing import TYPE_CHECKING, Final
 
 from valtronics_fast.addresses import UNKNOWN_ADDRESS, TrustedProxies, is_loopback, rate_key
+from valtronics_fast.bans import OwnBans
 from valtronics_fast.claims import AuthReason
 from valtronics_fast.logging import fields, limited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from valtronics_fast.bans import Bans
     from valtronics_fast.config_security import SecurityConfig
 
 __all__ = ["HONEST_FAILURES", "Suspects", "Suspicion"]
@@ -49,23 +51,23 @@ _BANNING: Final = frozenset({Suspicion.AUTHENTICATION, Suspicion.VIOLATION})
 class _Suspect:
     """What is known of one address."""
 
-    __slots__ = ("counts", "last", "strikes", "total")
+    __slots__ = ("counts", "last", "total")
 
     def __init__(self) -> None:
         self.counts = dict.fromkeys(Suspicion, 0)
         self.total = 0
-        self.strikes = 0  # failures that count for a ban, since the last one
         self.last = 0.0
 
 
 class Suspects:
     """Counts failures, by IPv4 address and by IPv6 /64, and bans.
 
-    Both tables are bounded by `security.suspects`: the address that has been quiet for longest is forgotten, and the
-    ban that ends first is lifted early. Nothing that a banned address does makes its ban longer.
+    Every table is bounded by `security.suspects`: the address that has been quiet for longest is forgotten. Nothing
+    that a banned address does makes its ban longer.
 
     Args:
         config: the section `security`.
+        bans: who is banned; None: nobody yet, and this process alone says so.
         spare_loopback: whether loopback addresses are never banned; trusted proxies never are.
         clock: seconds of a monotonic clock.
 
@@ -75,15 +77,19 @@ class Suspects:
     """
 
     def __init__(
-        self, config: SecurityConfig, *, spare_loopback: bool = False, clock: Callable[[], float] = time.monotonic
+        self,
+        config: SecurityConfig,
+        bans: Bans | None = None,
+        *,
+        spare_loopback: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.counts = dict.fromkeys(Suspicion, 0)
         self.bans = 0
+        self._bans = OwnBans() if bans is None else bans
         self._spare_loopback = spare_loopback
         self._clock = clock
-        # Both ordered: the one that failed, or was banned, longest ago comes first.
-        self._suspects: dict[str, _Suspect] = {}
-        self._banned: dict[str, float] = {}
+        self._suspects: dict[str, _Suspect] = {}  # the one that failed longest ago comes first
         self.reload(config)
 
     def reload(self, config: SecurityConfig) -> None:
@@ -96,15 +102,10 @@ class Suspects:
         self._ban_for = config.ban_for
         self._size = config.suspects
         self._trusted = TrustedProxies(config.trusted_proxies)
-        latest = self._clock() + self._ban_for
-        self._banned = {
-            key: min(end, latest)
-            for key, end in self._banned.items()
-            if self._ban_after and not self._is_spared(key.partition("/")[0])
-        }
-        for table in (self._suspects, self._banned):
-            for key in list(table)[: max(len(table) - self._size, 0)]:
-                del table[key]
+        now = self._clock()
+        self._bans.reload(self._size, now + self._ban_for if self._ban_after else now)
+        for key in list(self._suspects)[: max(len(self._suspects) - self._size, 0)]:
+            del self._suspects[key]
 
     def note(self, suspicion: Suspicion, address: str) -> None:
         """Count a failure of an address, which may be one too many."""
@@ -120,59 +121,37 @@ class Suspects:
         if len(self._suspects) > self._size:
             del self._suspects[next(iter(self._suspects))]
         if self._ban_after and suspicion in _BANNING and not self._is_spared(address):
-            suspect.strikes += 1
-            if suspect.strikes >= self._ban_after:
-                self._ban(key, suspect, now)
+            failures = self._bans.strike(key, now, after=self._ban_after, seconds=self._ban_for)
+            if failures:
+                self.bans += 1
+                about = fields(address=key, failures=failures, seconds=self._ban_for, limit_key="ban")
+                _log.warning("an address is banned", extra=about)
 
     def banned(self, address: str) -> float:
         """Return the seconds that an address is still banned for; 0.0: it is not."""
-        if not self._banned:
-            return 0.0
-        key = rate_key(address)
-        return max(self._banned.get(key, 0.0) - self._clock(), 0.0)
+        return self._banned_for(rate_key(address), address) if self._ban_after else 0.0
+
+    def _banned_for(self, key: str, address: str) -> float:
+        left = self._bans.end(key) - self._clock()
+        return left if left > 0 and not self._is_spared(address) else 0.0
 
     def stats(self) -> dict[str, object]:
         """Return the figures: totals, sizes, and the addresses with most failures."""
-        now = self._clock()
-        self._lift(now)
         worst = nlargest(WORST, self._suspects.items(), key=lambda item: item[1].total)
         return {
             "failures": {str(kind): count for kind, count in self.counts.items()},
             "addresses": len(self._suspects),
             "bans": self.bans,
-            "banned": len(self._banned),
+            "banned": self._bans.count(self._clock()),
             "worst": [
                 {
                     "address": key,
                     **{str(kind): count for kind, count in suspect.counts.items() if count},
-                    "banned_for": round(max(self._banned.get(key, now) - now, 0.0), 1),
+                    "banned_for": round(self._banned_for(key, key.partition("/")[0]), 1),
                 }
                 for key, suspect in worst
             ],
         }
-
-    def _ban(self, key: str, suspect: _Suspect, now: float) -> None:
-        """Ban an address, unless it is banned already."""
-        self._lift(now)
-        if key in self._banned:
-            return
-        if len(self._banned) >= self._size:
-            del self._banned[next(iter(self._banned))]
-        self._banned[key] = now + self._ban_for
-        self.bans += 1
-        _log.warning(
-            "an address is banned",
-            extra=fields(address=key, failures=suspect.strikes, seconds=self._ban_for, limit_key="ban"),
-        )
-        suspect.strikes = 0
-
-    def _lift(self, now: float) -> None:
-        """Forget the bans that are over; all last equally long, so they are the first ones."""
-        while self._banned:
-            key = next(iter(self._banned))
-            if self._banned[key] > now:
-                return
-            del self._banned[key]
 
     def _is_spared(self, address: str) -> bool:
         """Say whether an address is never banned: who it stands for is not known, or it is our own."""

@@ -232,19 +232,13 @@ ROWS = [
             ],
             "Suspects.reload": [
                 ("config.ban_after if config.ban_for else 0", "config.ban_after", "test_bans_are_off"),
-                ("min(end, latest)", "end", "test_other_settings_hold_from_then_on_for_bans_too"),
                 (
-                    "self._ban_after and not self._is_spared(key.partition('/')[0])",
-                    "self._ban_after",
+                    "now + self._ban_for if self._ban_after else now",
+                    "now + self._ban_for",
                     "test_other_settings_hold_from_then_on_for_bans_too",
                 ),
                 (
-                    "self._ban_after and not self._is_spared(key.partition('/')[0])",
-                    "not self._is_spared(key.partition('/')[0])",
-                    "test_other_settings_hold_from_then_on_for_bans_too",
-                ),
-                (
-                    "max(len(table) - self._size, 0)",
+                    "max(len(self._suspects) - self._size, 0)",
                     "0",
                     "test_other_settings_hold_from_then_on_for_bans_too",
                 ),
@@ -263,32 +257,27 @@ ROWS = [
                     "False",
                     "test_trusted_proxies_and_those_that_are_not_known_are_never_banned",
                 ),
-                (
-                    "suspect.strikes >= self._ban_after",
-                    "False",
-                    "test_trusted_proxies_and_those_that_are_not_known_are_never_banned",
-                ),
             ],
             "Suspects.banned": [
                 (
-                    "max(self._banned.get(key, 0.0) - self._clock(), 0.0)",
+                    "self._banned_for(rate_key(address), address) if self._ban_after else 0.0",
                     "0.0",
                     "test_trusted_proxies_and_those_that_are_not_known_are_never_banned",
                 ),
             ],
+            "Suspects._banned_for": [
+                (
+                    "left > 0 and not self._is_spared(address)",
+                    "left > 0",
+                    "test_other_settings_hold_from_then_on_for_bans_too",
+                ),
+            ],
             "Suspects.stats": [
-                ("self._lift(now)", "None", "test_the_figures_name_the_worst"),
                 (
                     "nlargest(WORST, self._suspects.items(), key=lambda item: item[1].total)",
                     "self._suspects.items()",
                     "test_the_figures_name_the_worst",
                 ),
-            ],
-            "Suspects._ban": [
-                ("self._lift(now)", "None", "test_who_goes_on_after_a_ban_is_banned_again"),
-                ("key in self._banned", "False", "test_a_ban_is_not_made_longer"),
-                ("len(self._banned) >= self._size", "False", "test_the_tables_are_bounded_and_the_figures_add_up"),
-                ("suspect.strikes = 0", "pass", "test_what_led_to_a_ban_does_not_count_for_the_next_one"),
             ],
             "Suspects._is_spared": [
                 (
@@ -301,6 +290,26 @@ ROWS = [
                     "False",
                     "test_trusted_proxies_and_those_that_are_not_known_are_never_banned",
                 ),
+            ],
+        },
+    ),
+    *rows(
+        "bans",
+        {
+            "OwnBans.strike": [
+                ("now - last >= seconds", "False", "test_failures_far_apart_are_forgotten"),
+                ("strikes >= after", "True", "test_so_many_failures_ban_for_so_long"),
+                ("self.end(key) <= now", "True", "test_a_ban_is_not_made_longer"),
+                ("len(self._strikes) > self._size", "False", "test_the_tables_of_one_process_are_bounded"),
+                ("not is_banned", "True", "test_so_many_failures_ban_for_so_long"),
+                ("len(self._ends) >= self._size", "False", "test_the_tables_of_one_process_are_bounded"),
+                ("0 if is_banned else strikes", "strikes", "test_what_led_to_a_ban_does_not_count_for_the_next_one"),
+            ],
+            "OwnBans.count": [("self._lift(now)", "None", "test_bans_end")],
+            "OwnBans.reload": [
+                ("min(end, latest)", "end", "test_bans_can_be_made_shorter"),
+                ("max(len(self._strikes) - size, 0)", "0", "test_the_tables_of_one_process_are_bounded"),
+                ("max(len(self._ends) - size, 0)", "0", "test_the_tables_of_one_process_are_bounded"),
             ],
         },
     ),

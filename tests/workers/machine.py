@@ -17,6 +17,7 @@ from valtronics_fast.workers.link import Link
 from valtronics_fast.workers.port import WorkerPort
 from valtronics_fast.workers.questions import Questions
 from valtronics_fast.workers.segment import Layout, Segment
+from valtronics_fast.workers.shared_bans import SharedBans
 from valtronics_fast.workers.shared_room import SharedRoom
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Machine:
         self.bus = Bus(entries, size)
         self.questions = Questions(lambda: {"starts": {}})
         self.ports: list[WorkerPort] = []
-        self.segment = Segment.create(Layout.of(workers, 1000, 1000))
+        self.segment = Segment.create(Layout.of(workers, 1000, 1000, 1000))
         self._queue = queue
         self._links: list[Link] = []
 
@@ -72,6 +73,7 @@ class Machine:
             machine=77,
             link=link,
             room=SharedRoom(self.segment, index),
+            bans=SharedBans(self.segment),
             sockets={},  # each server here listens on ports of its own: a test knows which one it speaks to
         )
         server = Server(configuration(**sections), worker=worker)

@@ -15,7 +15,7 @@ from valtronics_fast.workers.settings import Failed, WorkerSettings
 
 async def started(child: Child, **sections: dict[str, object]) -> tuple[list[tuple[int, bytes]], Segment]:
     """Start a worker; return what it sends."""
-    segment = Segment.create(Layout.of(1, 10, 10))
+    segment = Segment.create(Layout.of(1, 10, 10, 10))
     settings = WorkerSettings(
         config=configuration(logging={"level": "error"}, **sections),
         index=0,

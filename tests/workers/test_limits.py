@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
+import trustme
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from harness import Client, until
+from certificates import trusting, write_certificate
+from harness import Client, http, until
 from workers.processes import Processes, kill, processes
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def attempts(
@@ -70,6 +76,54 @@ async def test_connections_of_an_address_in_a_while() -> None:
     async with processes(VFAST_LIMITS__CONNECTION_RATE="25/h") as site, AsyncExitStack() as stack:
         inside, refused = await attempts(site, stack, 80)
         assert (len(inside), refused) == (25, [429] * 55)
+
+
+async def test_tls_handshakes_of_an_address_in_a_while(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    files = {f"VFAST_TLS__{name.upper()}": str(file) for name, file in write_certificate(authority, tmp_path).items()}
+    limits = {"VFAST_LIMITS__CONNECTION_RATE": "5/h", "VFAST_SERVER__HANDSHAKE_TIMEOUT": "0"}
+    async with processes(**limits, **files) as site:
+        context = trusting(authority)
+
+        async def handshake() -> bool:
+            try:
+                _, writer = await asyncio.open_connection(
+                    "127.0.0.1", site.server.port, ssl=context, server_hostname="localhost"
+                )
+            except (OSError, EOFError):
+                return False
+            writer.close()
+            return True
+
+        done = await asyncio.gather(*[handshake() for _ in range(60)])
+        assert sum(done) == 4 * 5
+        assert (await site.stats())["refused"]["tls_rate"] == 40
+
+
+async def test_who_fails_on_any_worker_is_banned_on_all() -> None:
+    settings = {"BAN_AFTER": "9", "BAN_FOR": "1h", "TRUSTED_PROXIES": "127.0.0.1"}
+    async with processes(**{f"VFAST_SECURITY__{name}": value for name, value in settings.items()}) as site:
+
+        async def forge(address: str, url: str) -> int:
+            headers = {"X-Forwarded-For": address, "X-API-Key": "wrong"}
+            status, _, _ = await http("POST", url, json={}, headers=headers)
+            return status
+
+        async def look(address: str, times: int) -> set[int]:
+            """Return what several requests are answered with, each of which may come to another worker."""
+            url, headers = site.url("/health", scheme="http"), {"X-Forwarded-For": address}
+            return {(await http("GET", url, headers=headers))[0] for _ in range(times)}
+
+        publish = site.http_url("/api/v1/publish")
+        assert [await forge("192.0.2.66", publish) for _ in range(12)] == [401] * 9 + [429] * 3
+        assert await look("192.0.2.66", 20) == {429}
+        assert await look("192.0.2.1", 20) == {200}
+        suspicion = (await site.stats())["suspicion"]
+        assert (suspicion["bans"], suspicion["banned"]) == (1, 1)
+        pids = await site.workers()
+        kill(pids["0"])
+        await site.replaced(pids["0"])
+        assert await look("192.0.2.66", 20) == {429}
 
 
 async def test_what_a_worker_had_is_given_back_when_it_is_killed() -> None:

@@ -8,13 +8,14 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import astuple
 
 from valtronics_fast.workers.segment import WAYS, Layout, LockBusyError, Segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LAYOUT = Layout.of(3, 100, 100)
+LAYOUT = Layout.of(3, 100, 100, 100)
 
 # Another process that has the memory: does what it is told by a line of Python, and says what comes of it.
 OTHER = """
@@ -35,7 +36,7 @@ def segment() -> Iterator[Segment]:
 
 
 def other(segment: Segment) -> subprocess.Popen[str]:
-    layout = ",".join(str(size) for size in (LAYOUT.workers, LAYOUT.users, LAYOUT.addresses))
+    layout = ",".join(str(size) for size in astuple(LAYOUT))
     arguments = [sys.executable, "-c", OTHER, str(segment.descriptor), layout, segment.key.hex()]
     process = subprocess.Popen(
         arguments, pass_fds=[segment.descriptor], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -57,9 +58,9 @@ def tell(process: subprocess.Popen[str], line: str) -> str:
 
 
 def test_the_tables_have_room_to_spare_and_take_memory_only_where_they_are_used(segment: Segment) -> None:
-    assert Layout.of(2, 1000, 100_000) == Layout(2, 1 << 16, 1 << 18)
-    assert Layout.of(2, 100_000, 1) == Layout(2, 1 << 19, 1 << 10)
-    assert Layout.of(2, 0, 1).users == 1 << 22
+    assert Layout.of(2, 1000, 100_000, 10_000) == Layout(2, 1 << 16, 1 << 18, 1 << 16)
+    assert Layout.of(2, 100_000, 1, 1) == Layout(2, 1 << 19, 1 << 10, 1 << 10)
+    assert Layout.of(2, 0, 1, 1).users == 1 << 22
     segment.take_place("alice")
     assert os.fstat(segment.descriptor).st_blocks * 512 < 100_000
 
@@ -84,7 +85,7 @@ def test_users_are_counted_over_all_workers(segment: Segment) -> None:
 
 def of_one_set(segment: Segment, sets: int, count: int) -> list[str]:
     """Return names that stand in the same set of a table."""
-    found = (name for name in map(str, range(10**8)) if segment._digest(name) // 2 % sets == 5)
+    found = (name for name in map(str, range(10**8)) if segment.digest(name) // 2 % sets == 5)
     return list(islice(found, count))
 
 

@@ -15,7 +15,7 @@ def test_settings_arrive_as_they_were_sent() -> None:
         start=5,
         machine=2**63 - 1,
         segment=7,
-        layout=Layout.of(2, 10, 10),
+        layout=Layout.of(2, 10, 10, 10),
         key=b"k" * 16,
         sockets={"ws": [8, 9]},
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def rooms() -> Iterator[list[SharedRoom]]:
-    segment = Segment.create(Layout.of(3, 100, 100))
+    segment = Segment.create(Layout.of(3, 100, 100, 100))
     yield [SharedRoom(segment, worker) for worker in range(3)]
     segment.close()
 

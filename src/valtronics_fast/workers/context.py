@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from valtronics_fast.workers.link import Link
+    from valtronics_fast.workers.shared_bans import SharedBans
     from valtronics_fast.workers.shared_room import SharedRoom
 
 __all__ = ["NUMBERS", "Worker"]
@@ -28,6 +29,7 @@ class Worker:
         machine: a number that the supervisor drew; tells the workers of one machine from those of others.
         link: leads to the supervisor.
         room: how many connections there may be.
+        bans: who is banned.
         sockets: those that were passed on to the supervisor, by name (`inherit`): all workers accept from them.
     """
 
@@ -36,4 +38,5 @@ class Worker:
     machine: int
     link: Link
     room: SharedRoom
+    bans: SharedBans
     sockets: Mapping[str, Sequence[socket.socket]]

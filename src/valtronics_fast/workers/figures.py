@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["sum_up"]
 
 _LEAST = {"first", "position", "nodes"}
-_GREATEST = {"uptime", "last", "publications", "devices", "banned_for"}
+_GREATEST = {"uptime", "last", "publications", "devices", "banned_for", "suspicion.banned"}
 """What each worker sees for itself of the same thing: a sum would count it several times."""
 
 _WORST = 10
@@ -32,17 +32,17 @@ def sum_up(figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return total
 
 
-def _merge(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Merge dictionaries, with the keys of all of them."""
+def _merge(parts: Sequence[dict[str, Any]], section: str = "") -> dict[str, Any]:
+    """Merge dictionaries of one section, with the keys of all of them."""
     names = dict.fromkeys(name for part in parts for name in part)
-    return {name: _join(name, [part[name] for part in parts if name in part]) for name in names}
+    return {name: _join(section, name, [part[name] for part in parts if name in part]) for name in names}
 
 
-def _join(name: str, values: list[Any]) -> Any:
+def _join(section: str, name: str, values: list[Any]) -> Any:
     """Return one value for several of the same name."""
     first = values[0]
     if isinstance(first, dict):
-        return _merge(values)
+        return _merge(values, name)
     if isinstance(first, bool):
         return all(values)
     if isinstance(first, list):
@@ -52,7 +52,8 @@ def _join(name: str, values: list[Any]) -> Any:
         return first
     if name in _LEAST:
         return min(numbers)
-    return max(numbers) if name in _GREATEST else round(sum(numbers), 6)
+    is_same = name in _GREATEST or f"{section}.{name}" in _GREATEST
+    return max(numbers) if is_same else round(sum(numbers), 6)
 
 
 def _join_worst(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:

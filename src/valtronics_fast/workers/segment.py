@@ -7,6 +7,7 @@ nothing behind that is wrong, and the supervisor gives its share back by clearin
     users      sets of WAYS keys (a digest of the user), and for each worker as many counts
     addresses  sets of WAYS keys (a digest of the address), each with the time at which its bucket is full again
     handshakes the same for TLS
+    suspects   sets of WAYS keys, and of each address what leads to a ban (shared_bans.py)
 
 A key stands in the set that its digest chooses. A place whose counts are all zero is free, and so needs no deleting.
 Who reads in order to decide, and then writes, holds a record lock (fcntl): it ends with the process that has it.
@@ -31,12 +32,16 @@ __all__ = ["Layout", "LockBusyError", "Segment"]
 WAYS: Final = 32
 """Places of a set: the tables are a quarter full at most, and a set overflows once in some 10^9 then."""
 
-PATIENCE: Final = 0.05
-"""Seconds that a lock is waited for. Its holder needs microseconds, unless it is stopped just then."""
+PATIENCE: Final = (0.05, 0.001)
+"""Seconds that a lock is waited for, and again after that was in vain.
+
+Its holder needs microseconds, unless it is stopped just then: then nobody is to wait for it time and again.
+"""
 
 _PAUSE: Final = 0.0001
 _ROW: Final = 8  # numbers of a worker's row: a cache line
 _CONNECTIONS, _MESSAGES, _BEATS = range(3)
+_COUNTS: Final = 10  # the parts before the first worker's counts of users
 
 
 class LockBusyError(Exception):
@@ -50,22 +55,30 @@ class Layout(msgspec.Struct, frozen=True):
         workers: how many there are.
         users: places for users.
         addresses: places for addresses, and as many for TLS handshakes.
+        suspects: places for addresses that fail or are banned.
     """
 
     workers: int
     users: int
     addresses: int
+    suspects: int
 
     @classmethod
-    def of(cls, workers: int, connections: int, addresses: int) -> Self:
-        """Return the layout for so many workers, connections in all (0: no limit), and addresses."""
+    def of(cls, workers: int, connections: int, addresses: int, suspects: int) -> Self:
+        """Return the layout for so many workers, connections in all (0: no limit), addresses, and suspects."""
         users = 1 << max(16, (4 * (connections or 1 << 20) - 1).bit_length())
-        return cls(workers, users, 1 << max(10, (2 * addresses - 1).bit_length()))
+        return cls(
+            workers,
+            users,
+            1 << max(10, (2 * addresses - 1).bit_length()),
+            1 << max(10, (4 * suspects - 1).bit_length()),  # as many may be banned as fail
+        )
 
     def parts(self) -> list[tuple[int, int, str]]:
         """Return the beginning, the bytes, and the form of the numbers of each part; each begins a page."""
         addresses = [("Q", self.addresses), ("d", self.addresses)]
         forms = [("Q", _ROW * (self.workers + 1)), ("Q", self.users), *addresses, *addresses]
+        forms += [(form, self.suspects) for form in "QQdd"]
         forms += [("I", self.users)] * self.workers
         found, at = [], 0
         for form, count in forms:
@@ -84,11 +97,12 @@ class Layout(msgspec.Struct, frozen=True):
 class _Lock:
     """A record lock on one byte, for a `with` statement; not recursive."""
 
-    __slots__ = ("_byte", "_descriptor")
+    __slots__ = ("_byte", "_descriptor", "_in_vain")
 
     def __init__(self, descriptor: int, byte: int) -> None:
         self._descriptor = descriptor
         self._byte = byte
+        self._in_vain = False
 
     def __enter__(self) -> None:
         deadline = 0.0
@@ -97,11 +111,13 @@ class _Lock:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._byte)
             except OSError:
                 now = time.monotonic()
-                deadline = deadline or now + PATIENCE
+                deadline = deadline or now + PATIENCE[self._in_vain]
                 if now >= deadline:
+                    self._in_vain = True
                     raise LockBusyError from None
                 time.sleep(_PAUSE)
             else:
+                self._in_vain = False
                 return
 
     def __exit__(
@@ -122,6 +138,8 @@ class Segment:
         descriptor: as given.
         layout: as given.
         key: as given.
+        suspects: the columns of that table.
+        counting, banning: the locks of connections and users, and of the suspects.
     """
 
     def __init__(self, descriptor: int, layout: Layout, key: bytes) -> None:
@@ -130,12 +148,14 @@ class Segment:
         self.key = key
         self.counting = _Lock(descriptor, 0)
         self._limiting = (_Lock(descriptor, 1), _Lock(descriptor, 2))
+        self.banning = _Lock(descriptor, 3)
         self._map = mmap.mmap(descriptor, layout.size)
         view = memoryview(self._map)
         parts = [view[begin : begin + size].cast(form) for begin, size, form in layout.parts()]  # type: ignore[call-overload]
         self._rows, self._users, *buckets = parts[:6]
         self._buckets = (buckets[:2], buckets[2:])
-        self._counts = parts[6:]
+        self.suspects = parts[6:_COUNTS]
+        self._counts = parts[_COUNTS:]
 
     @classmethod
     def create(cls, layout: Layout) -> Self:
@@ -144,7 +164,7 @@ class Segment:
         os.ftruncate(descriptor, layout.size)
         return cls(descriptor, layout, os.urandom(16))
 
-    def _digest(self, text: str) -> int:
+    def digest(self, text: str) -> int:
         """Return a number that stands for a text, never 0."""
         return int.from_bytes(blake2b(text.encode(), digest_size=8, key=self.key).digest(), "little") | 1
 
@@ -190,7 +210,7 @@ class Segment:
 
     def find(self, user: str) -> int:
         """Return a user's place, or -1: it has none."""
-        digest = self._digest(user)
+        digest = self.digest(user)
         start = digest // 2 % (self.layout.users // WAYS) * WAYS
         ways = self._users[start : start + WAYS].tolist()
         return start + ways.index(digest) if digest in ways else -1
@@ -204,7 +224,7 @@ class Segment:
         place = self.find(user)
         if place >= 0:
             return place
-        digest = self._digest(user)
+        digest = self.digest(user)
         start = digest // 2 % (self.layout.users // WAYS) * WAYS
         for place in range(start, start + WAYS):
             if not self.count(place):
@@ -234,7 +254,7 @@ class Segment:
         Raises:
             LockBusyError: somebody who does not run has the lock.
         """
-        digest = self._digest(address)
+        digest = self.digest(address)
         keys, full_at = self._buckets[table]
         start = digest // 2 % (self.layout.addresses // WAYS) * WAYS
         with self._limiting[table]:
@@ -266,14 +286,14 @@ class Segment:
         had = self.of_worker(worker)
         self._rows[self.layout.workers * _ROW + _MESSAGES] += self._rows[row + _MESSAGES]
         self._rows[row + _MESSAGES] = 0
-        begin, size, _ = self.layout.parts()[6 + worker]
+        begin, size, _ = self.layout.parts()[_COUNTS + worker]
         self._map.madvise(mmap.MADV_REMOVE, begin, size)  # they read as 0 then, and take no memory
         self._rows[row + _CONNECTIONS] = 0
         return had
 
     def close(self) -> None:
         """Let go of the memory."""
-        for view in (self._rows, self._users, *self._counts, *self._buckets[0], *self._buckets[1]):
+        for view in (self._rows, self._users, *self._counts, *self._buckets[0], *self._buckets[1], *self.suspects):
             view.release()
         self._map.close()
         os.close(self.descriptor)

@@ -112,8 +112,7 @@ class Supervisor:
             StartError: a worker could not start.
         """
         config = self.config
-        limits = config.limits
-        self._segment = Segment.create(Layout.of(len(self.children), limits.connections, limits.addresses))
+        self._segment = Segment.create(self._layout(config))
         try:
             self.host, self.port = await self._find(WEBSOCKET, self.host, self.port)
             self.http_host, self.http_port = await self._find(HTTP, self.http_host, self.http_port)
@@ -216,15 +215,23 @@ class Supervisor:
                     _log.error("a worker could not reload", extra=fields(worker=worker, problems="; ".join(problems)))
             return [*reload.unchanged, *sizes]
 
+    def _layout(self, config: Config) -> Layout:
+        """Return the layout of the shared memory that settings need."""
+        limits = config.limits
+        return Layout.of(len(self.children), limits.connections, limits.addresses, config.security.suspects)
+
     def _with_sizes(self, config: Config) -> tuple[Config, list[str]]:
         """Return the settings with the sizes of the memory that is shared, and the names of those that differ."""
-        before, limits = self.config.limits, config.limits
-        kept = {"addresses": before.addresses} if limits.addresses != before.addresses else {}
-        needed = Layout.of(len(self.children), limits.connections, limits.addresses)
-        if needed.users > self._segment.layout.users:
-            kept["connections"] = before.connections
-        config = msgspec.structs.replace(config, limits=msgspec.structs.replace(limits, **kept))
-        return config, [f"limits.{name}" for name in kept]
+        before, after = self.config, config
+        kept = {"addresses": before.limits.addresses} if after.limits.addresses != before.limits.addresses else {}
+        if self._layout(config).users > self._segment.layout.users:
+            kept["connections"] = before.limits.connections
+        names = [f"limits.{name}" for name in kept]
+        if after.security.suspects != before.security.suspects:
+            names.append("security.suspects")
+        security = msgspec.structs.replace(after.security, suspects=before.security.suspects)
+        limits = msgspec.structs.replace(after.limits, **kept)
+        return msgspec.structs.replace(config, limits=limits, security=security), names
 
     def _order(self, kind: int, body: bytes = b"") -> None:
         for port in self._by_port:

@@ -33,6 +33,7 @@ from valtronics_fast.workers.context import Worker
 from valtronics_fast.workers.link import Link, LinkError
 from valtronics_fast.workers.segment import Segment
 from valtronics_fast.workers.settings import Failed, Reloaded, WorkerSettings, decode, encode
+from valtronics_fast.workers.shared_bans import SharedBans
 from valtronics_fast.workers.shared_room import SharedRoom
 from valtronics_fast.workers.watchdog import interval
 
@@ -86,7 +87,13 @@ async def serve(sock: socket.socket) -> int:
     room = SharedRoom(segment, settings.index)
     sockets = {name: [socket.socket(fileno=each) for each in given] for name, given in settings.sockets.items()}
     worker = Worker(
-        index=settings.index, start=settings.start, machine=settings.machine, link=link, room=room, sockets=sockets
+        index=settings.index,
+        start=settings.start,
+        machine=settings.machine,
+        link=link,
+        room=room,
+        bans=SharedBans(segment),
+        sockets=sockets,
     )
     try:
         server = Server(config, worker=worker)
