@@ -108,8 +108,8 @@ class Hub:
         self.arrived.set()
         return 2
 
-    async def settled(self) -> None:
-        await self.settling.wait()
+    async def settled(self) -> bool:
+        return await self.settling.wait()
 
     def congested(self) -> bool:
         return self.full

@@ -165,8 +165,9 @@ class Server:
         self._tick()
         self._upkeep.start()
         if self._worker is None or not self._worker.index:  # there is one host, and one session at the broker
+            succeeds = self._worker is not None and self._worker.succeeds
             self._producers = make_producers(
-                config, self._room, self.deliveries, self._hub, self._backplane
+                config, self._room, self.deliveries, self._hub, self._backplane, succeeds=succeeds
             )
         for producer in self._producers:
             await producer.start(self.publish)

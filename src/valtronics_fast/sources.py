@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from valtronics_fast._core.wire import Channel
 from valtronics_fast.backplanes.shared import SharedBackplane
-from valtronics_fast.producers.mqtt import MqttProducer
+from valtronics_fast.producers.mqtt import ROLE, MqttProducer
 from valtronics_fast.producers.simulated import SimulatedFleet
 from valtronics_fast.producers.system import SystemProducer
 
@@ -26,9 +27,18 @@ __all__ = ["make_producers"]
 MEMORY = "memory://"
 """The backplane of one machine, of whose processes the first one ingests."""
 
+_LOOK: Final = 0.1
+"""Seconds between two looks whether the supervisor has taken what waits for it."""
+
 
 def make_producers(
-    config: Config, room: Room, deliveries: Callable[[], int], hub: Hub, backplane: Backplane
+    config: Config,
+    room: Room,
+    deliveries: Callable[[], int],
+    hub: Hub,
+    backplane: Backplane,
+    *,
+    succeeds: bool = False,
 ) -> list[Producer]:
     """Return the producers that the settings ask for, none of them started.
 
@@ -38,6 +48,7 @@ def make_producers(
         deliveries: how many messages this process has sent.
         hub: what is known of devices.
         backplane: who else there is.
+        succeeds: this process takes the place of a worker that has ended.
     """
     producers: list[Producer] = []
     if config.system.interval:
@@ -49,19 +60,41 @@ def make_producers(
             )
         )
     if config.mqtt.url:
-        producers.append(_make_mqtt(config, hub, backplane))
+        producers.append(_make_mqtt(config, hub, backplane, succeeds=succeeds))
     if config.demo:
         producers.append(SimulatedFleet())
     return producers
 
 
-def _make_mqtt(config: Config, hub: Hub, backplane: Backplane) -> MqttProducer:
+def _make_mqtt(config: Config, hub: Hub, backplane: Backplane, *, succeeds: bool) -> MqttProducer:
     """Return the producer for MQTT: of several nodes, one whose session the others can go on with."""
     if not isinstance(backplane, SharedBackplane):
         return MqttProducer(config.mqtt)
-    if config.backplane.url == MEMORY:
-        return MqttProducer(config.mqtt, outlet=backplane)
-    client_id = config.mqtt.client_id or f"valtronics-{config.backplane.prefix}"
     statuses = hub.latest[Channel.DEVICES]
     status_of = (lambda _: None) if statuses is None else statuses.state_of
+    if config.backplane.url == MEMORY:
+        backplane.election.appoint(ROLE, succeeds=succeeds)
+        return MqttProducer(config.mqtt, _Bus(backplane), status_of)
+    client_id = config.mqtt.client_id or f"valtronics-{config.backplane.prefix}"
     return MqttProducer(msgspec.structs.replace(config.mqtt, client_id=client_id), backplane, status_of)
+
+
+class _Bus:
+    """The bus between workers, for the one that ingests (`Cluster`).
+
+    It is never away while this process lives, only slow. So what waits for it is acknowledged when it is there and no
+    sooner, however long that takes.
+    """
+
+    def __init__(self, backplane: SharedBackplane) -> None:
+        self.election = backplane.election
+        self.publish = backplane.publish
+        self.congested = backplane.congested
+        self.follow = backplane.follow
+        self._backplane = backplane
+
+    async def settled(self) -> bool:
+        """Wait until the supervisor has what has been published."""
+        while not await self._backplane.settled():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(_LOOK)
+        return True

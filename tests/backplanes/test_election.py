@@ -50,6 +50,20 @@ async def test_alone() -> None:
     assert hear(Node(1, 10)) == [True]
 
 
+@pytest.mark.parametrize("succeeds", [True, False])
+async def test_who_is_appointed_plays_at_once_and_goes_on(succeeds: bool) -> None:
+    node = Node(1)
+    node.election.appoint(ROLE, succeeds=succeeds)
+    assert node.leads
+    assert node.election.leader(ROLE) == 1
+    assert (ROLE in node.election.heard) == succeeds
+    node.election.stand(ROLE)
+    assert hear(node, Node(2)) == [True, False]
+    node.election.pause()
+    assert not node.leads
+    assert hear(node, Node(2)) == [True, False]
+
+
 async def test_who_stands_for_longest_leads_and_stays() -> None:
     first, second, third = Node(3, 10), Node(2, 20), Node(1)
     assert hear(first, second, third) == [True, False, False]

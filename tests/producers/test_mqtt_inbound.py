@@ -180,8 +180,8 @@ class Outlet:
     def publish(self, _: object) -> int:
         raise NotImplementedError
 
-    async def settled(self) -> None:
-        await self.settling.wait()
+    async def settled(self) -> bool:
+        return await self.settling.wait()
 
     def congested(self) -> bool:
         return self.full

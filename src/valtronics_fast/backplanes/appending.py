@@ -67,8 +67,8 @@ class Appender:
         if self._task is None or self._task.done():
             self._task = asyncio.ensure_future(self._append())
 
-    async def settled(self) -> None:
-        """Wait until the log has taken everything that waits now.
+    async def settled(self) -> bool:
+        """Wait until the log has taken everything that waits now; False: it has not.
 
         Not longer than the patience, and not at all where the log has been away for so long.
         """
@@ -76,6 +76,8 @@ class Appender:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(since + self._patience):
                 await self._outgoing.settle()
+                return True
+        return False
 
     async def flush(self) -> None:
         """Wait until the log has taken everything that waits now; LogError: not within the patience."""

@@ -47,10 +47,10 @@ class Backplane(Protocol):
             PublicationError: the message is not valid.
         """
 
-    async def settled(self) -> None:
+    async def settled(self) -> bool:
         """Wait until everything that has been published is where it outlives this process, if there is such a place.
 
-        Does not wait without end for a place that is away.
+        Does not wait without end for a place that is away: then it returns False.
         """
 
     def congested(self) -> bool:

@@ -49,6 +49,17 @@ class Election:
         """Stand for a role from now on."""
         self.stands[role] = time.time_ns() // 1_000_000
 
+    def appoint(self, role: str, *, succeeds: bool) -> None:
+        """Play a role at once: no other node will stand for it.
+
+        Args:
+            role: which one.
+            succeeds: another node has played it, which is gone.
+        """
+        self.plays.add(role)
+        if succeeds:
+            self.heard.add(role)
+
     def withdraw(self, role: str) -> None:
         """Stand for a role no longer."""
         self.stands.pop(role, None)

@@ -144,9 +144,9 @@ class SharedBackplane:
             self._appender.wake()
         return 0
 
-    async def settled(self) -> None:
+    async def settled(self) -> bool:
         """Wait until the log has taken what has been published; while it is away, `backplane.patience` in all."""
-        await self._appender.settled()
+        return await self._appender.settled()
 
     def congested(self) -> bool:
         """Say whether more than half of `backplane.buffer` waits for the log."""

@@ -22,8 +22,8 @@ class Outlet(Protocol):
     def publish(self, message: Mapping[str, object], /) -> int:
         """See Publish."""
 
-    async def settled(self) -> None:
-        """Wait until what has been published is where it outlives this process, as far as that can be."""
+    async def settled(self) -> bool:
+        """Wait until what has been published is where it outlives this process; False: that took too long."""
 
     def congested(self) -> bool:
         """Say whether so much waits to be carried on that what can wait should."""

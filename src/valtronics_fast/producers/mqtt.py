@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from valtronics_fast.config import MqttConfig
-    from valtronics_fast.producers.base import Cluster, Outlet, Publish
+    from valtronics_fast.producers.base import Cluster, Publish
     from valtronics_fast.producers.mapping import Kind
 
 __all__ = ["MqttProducer"]
@@ -88,9 +88,8 @@ class MqttProducer(TaskProducer):
     Args:
         config: `url` mqtt://[user:password@]host[:port], or mqtts:// for TLS with the system's certificate
             authorities; `client_id`, empty for a random one; `session_expiry`; `topics`, the rules of `mapping`.
-        cluster: the other nodes, with which the client id must not be empty; None: this one is alone.
+        cluster: the other nodes, which all need the same client id if they may be connected; None: this one is alone.
         status_of: what the nodes know of a device's status; None: nothing.
-        outlet: where messages go from here if there is no cluster; None: they are there once they were taken.
 
     Raises:
         ValueError: a rule is not well-formed.
@@ -104,8 +103,6 @@ class MqttProducer(TaskProducer):
         config: MqttConfig,
         cluster: Cluster | None = None,
         status_of: Callable[[int | str], str | None] = lambda _: None,
-        *,
-        outlet: Outlet | None = None,
     ) -> None:
         url = urlsplit(config.url)
         self._host = url.hostname or ""
@@ -116,7 +113,6 @@ class MqttProducer(TaskProducer):
         self._password = None if url.password is None else unquote(url.password)
         self._session_expiry = int(config.session_expiry) if config.client_id else 0
         self._cluster = cluster
-        self._outlet = outlet if cluster is None else cluster
         self._status_of = status_of
         self._leadership = None if cluster is None else Leadership(cluster.election, ROLE)
         self._client_id = config.client_id or f"valtronics-{secrets.token_hex(6)}"
@@ -191,7 +187,7 @@ class MqttProducer(TaskProducer):
             began = time.monotonic()
             client = self._new_client()
             may_take = None if self._leadership is None else self._leadership.holds
-            inbound = Inbound(client, self._take, self._outlet, may_take)
+            inbound = Inbound(client, self._take, self._cluster, may_take)
             try:
                 await self._stay_connected(client)
                 problem = "connection lost"

@@ -40,3 +40,8 @@ class Worker:
     room: SharedRoom
     bans: SharedBans
     sockets: Mapping[str, Sequence[socket.socket]]
+
+    @property
+    def succeeds(self) -> bool:
+        """Whether it takes the place of one that has ended."""
+        return self.start > self.index
