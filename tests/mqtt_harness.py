@@ -43,6 +43,36 @@ class Hub(list[Message]):
         return 0
 
 
+class Election:
+    """One node alone, which plays the role while `leading`."""
+
+    def __init__(self) -> None:
+        self.leading = False
+        self.pauses = 0
+        self.resigned = 0
+        self.heard: set[str] = set()
+
+    def leads(self, _: str) -> bool:
+        return self.leading
+
+    def leader(self, _: str) -> int | None:
+        return 1 if self.leading else None
+
+    def stand(self, _: str) -> None:
+        """It stands already."""
+
+    def withdraw(self, _: str) -> None:
+        self.leading = False
+
+    def resign(self, _: str) -> None:
+        self.resigned += 1
+        self.leading = False
+
+    def pause(self) -> None:
+        self.pauses += 1
+        self.leading = False
+
+
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(TIMEOUT):
         while not condition():

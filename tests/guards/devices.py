@@ -140,11 +140,21 @@ ROWS = [
                     "tests/producers/test_mqtt_inbound.py::test_the_others_are_left_to_gmqtt",
                 ),
             ],
-            "MqttProducer._run": [
+            "MqttProducer._stay_connecting": [
+                (
+                    "await self._leadership.gained()",
+                    "None",
+                    "tests/producers/test_mqtt_cluster.py::test_who_does_not_lead_does_not_connect",
+                ),
                 (
                     "except Exception",
                     "()",
                     "tests/producers/test_mqtt_connection.py::test_whatever_a_library_raises_it_is_tried_again",
+                ),
+                (
+                    "inbound.stop(CLOSE_TIMEOUT)",
+                    "inbound.stop(3600.0)",
+                    "tests/producers/test_mqtt_cluster.py::test_what_is_not_carried_on_does_not_hold_up_the_end",
                 ),
                 (
                     "min(pause * 2, LAST_PAUSE)",
@@ -154,6 +164,11 @@ ROWS = [
             ],
             "MqttProducer._new_client": [
                 ("MAX_PACKET", "2**28", "test_the_broker_leaves_out_what_is_too_large"),
+                (
+                    "RECEIVE_MAXIMUM",
+                    "65535",
+                    "tests/producers/test_mqtt_connection.py::test_what_the_broker_is_told_of_the_session",
+                ),
             ],
             "MqttProducer._stay_connected": [
                 (
@@ -167,6 +182,13 @@ ROWS = [
                     'if not lost.done(): raise TimeoutError("no answer")',
                     "pass",
                     "tests/producers/test_mqtt_connection.py::test_a_broker_that_hangs",
+                ),
+            ],
+            "MqttProducer._stay_connected.on_disconnect": [
+                (
+                    "self._cluster.election.resign(ROLE)",
+                    "None",
+                    "tests/producers/test_mqtt_cluster.py::test_who_is_replaced_at_the_broker_resigns",
                 ),
             ],
             "MqttProducer._close": [
@@ -208,19 +230,90 @@ ROWS = [
     *rows(
         "producers.mqtt_inbound",
         {
+            "Inbound.stop": [
+                (
+                    "asyncio.timeout(patience)",
+                    "asyncio.timeout(None)",
+                    "test_at_the_end_what_was_not_carried_on_stays_with_the_broker",
+                ),
+                (
+                    "not self._outlet.congested()",
+                    "True",
+                    "test_at_the_end_what_was_not_carried_on_stays_with_the_broker",
+                ),
+                (
+                    "if not carried_on: return",
+                    "pass",
+                    "test_at_the_end_what_was_not_carried_on_stays_with_the_broker",
+                ),
+            ],
             "Inbound._on_packet": [
+                (
+                    "self._stopped",
+                    "False",
+                    "test_stopping_acknowledges_what_was_taken_and_takes_nothing_more",
+                ),
+                (
+                    "self._may_take is not None and not self._may_take()",
+                    "False",
+                    "test_what_may_not_be_taken_stays_with_the_broker",
+                ),
                 ("flags & QOS_2", "False", "test_what_comes_with_qos_2_although_it_was_not_asked_for_is_left_to_gmqtt"),
                 ("end == 2", "False", "test_a_packet_that_is_cut_off_is_neither"),
-                ("begin > len(packet)", "False", "test_a_packet_that_is_cut_off_is_neither"),
+                (
+                    "flags & QOS_2 or end == 2 or begin > len(packet)",
+                    "flags & QOS_2 or end == 2",
+                    "test_a_packet_that_is_cut_off_is_neither",
+                ),
+                (
+                    "size > 127 or begin > len(packet)",
+                    "size > 127",
+                    "test_a_packet_that_is_cut_off_is_neither",
+                ),
+                ("size > 127", "False", "test_the_others_are_left_to_gmqtt"),
                 ("packet[begin]", "False", "test_the_others_are_left_to_gmqtt"),
                 ("except UnicodeDecodeError", "()", "test_the_others_are_left_to_gmqtt"),
+                (
+                    "self._outlet is not None and not flags & QOS_1 and self._outlet.congested()",
+                    "False",
+                    "test_a_congested_outlet_holds_acknowledgements_and_loses_qos_0",
+                ),
             ],
-            "Inbound._send_acknowledgements": [
+            "Inbound._acknowledge_when_settled": [
+                (
+                    "await outlet.settled()",
+                    "None",
+                    "test_with_an_outlet_what_was_carried_on_is_acknowledged",
+                ),
+                (
+                    "outlet.congested()",
+                    "False",
+                    "test_a_congested_outlet_holds_acknowledgements_and_loses_qos_0",
+                ),
+            ],
+            "Inbound._send": [
                 (
                     "self._client.is_connected",
                     "True",
                     "test_an_acknowledgement_for_a_connection_that_is_gone_goes_nowhere",
                 ),
+            ],
+        },
+    ),
+    *rows(
+        "producers.leadership",
+        {
+            "Leadership.holds": [
+                ("self._election.leads(self._role)", "True", "test_it_is_gained_and_lost"),
+                (
+                    "time.monotonic() - self._looked_at < STANDSTILL",
+                    "True",
+                    "test_a_process_that_stood_still_holds_nothing",
+                ),
+            ],
+            "Leadership.follow": [
+                ("now - self._looked_at >= STANDSTILL", "False", "test_a_process_that_stood_still_holds_nothing"),
+                ("self._election.leads(self._role)", "True", "test_it_is_gained_and_lost"),
             ],
         },
     ),
@@ -232,6 +325,22 @@ ROWS = [
             ],
             "StatusTable.note": [
                 ("len(statuses) > self._capacity", "False", "test_the_device_longest_not_heard_of_is_forgotten"),
+            ],
+            "RetainedTable.__init__": [
+                ("capacity < 1", "False", "TestRetainedTable::test_it_is_bounded"),
+            ],
+            "RetainedTable.knows": [
+                (
+                    "retained",
+                    "True",
+                    "TestRetainedTable::test_what_comes_without_the_flag_is_always_new_and_noted",
+                ),
+                (
+                    "said.get(topic) == digest",
+                    "False",
+                    "TestRetainedTable::test_what_a_topic_said_last_says_nothing_again",
+                ),
+                ("len(said) > self._capacity", "False", "TestRetainedTable::test_it_is_bounded"),
             ],
         },
     ),

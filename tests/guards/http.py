@@ -6,8 +6,10 @@ from guards.source import rows
 
 _LISTENER = (
     "super().__init__(self._answer, access_log=None, auto_decompress=%s, keepalive_timeout=KEEPALIVE_TIMEOUT, "
-    "lingering_time=LINGER_TIMEOUT)"
+    "lingering_time=LINGER_TIMEOUT, read_bufsize=BUFFER)"
 )
+_FLOW = "tests/test_http_flow.py::"
+_PUBLISH = "tests/test_http_api_publish.py::"
 
 ROWS = [
     *rows(
@@ -27,6 +29,7 @@ ROWS = [
                 ),
                 ("KEEPALIVE_TIMEOUT", "3600.0", "TestBounds::test_a_silent_connection"),
                 ("LINGER_TIMEOUT", "0.0", "TestBody::test_a_body_left_unread"),
+                ("BUFFER", "1 << 40", _FLOW + "TestBackplane::test_a_publisher_is_read_no_faster_than_it_is_published"),
             ],
             "HttpListener.__call__": [
                 (
@@ -49,11 +52,12 @@ ROWS = [
                     ),
                 ),
             ],
-            "read_body": [
+            "BodyReader.read": [
+                ("BODY_TIMEOUT", "3600.0", "TestBody::test_it_does_not_go_on"),
                 (
-                    "_read_within(request, BODY_TIMEOUT)",
-                    "_read_within(request, 3600.0)",
-                    "TestBody::test_it_does_not_go_on",
+                    "return await self._read_within(LAST_LOOK)",
+                    "raise",
+                    "TestBody::test_what_came_while_the_process_was_stopped_is_in_time",
                 ),
                 (
                     'raise HttpError(408, "request_timeout", "the body did not go on", close=True) from None',
@@ -66,7 +70,7 @@ ROWS = [
                     "TestBody::test_the_client_goes_away",
                 ),
             ],
-            "_read_within": [
+            "BodyReader._read_within": [
                 ("asyncio.timeout(seconds)", "asyncio.timeout(None)", "TestBody::test_it_does_not_go_on"),
             ],
         },
@@ -175,27 +179,37 @@ ROWS = [
                 (
                     'content_type not in {"application/json", "application/x-ndjson"}',
                     "False",
-                    "tests/test_http_api_publish.py::TestPublishJson::test_unsupported_body",
+                    _PUBLISH + "TestPublishJson::test_unsupported_body",
                 ),
                 (
                     '(request.charset or "utf-8").lower() != "utf-8"',
                     "False",
-                    "tests/test_http_api_publish.py::TestPublishJson::test_unsupported_body",
+                    _PUBLISH + "TestPublishJson::test_unsupported_body",
                 ),
                 (
                     'request.headers.get("Content-Encoding", "identity").lower() != "identity"',
                     "False",
-                    "tests/test_http_api_publish.py::TestPublishJson::test_unsupported_body",
+                    _PUBLISH + "TestPublishJson::test_unsupported_body",
+                ),
+                (
+                    "self._flow.admit(grant.user)",
+                    "None",
+                    _FLOW + "TestRate::test_who_has_used_up_its_rate_is_refused_before_the_body_is_read",
+                ),
+                (
+                    "await self._flow.settle()",
+                    "None",
+                    _FLOW + "TestBackplane::test_the_answer_waits_until_it_is_carried_on",
                 ),
             ],
             "HttpApi._take_json": [
-                ("except BodyError", "()", "tests/test_http_api_publish.py::TestPublishJson::test_no_such_body"),
+                ("except BodyError", "()", _PUBLISH + "TestPublishJson::test_no_such_body"),
             ],
             "HttpApi._take_ndjson": [
                 (
                     "intake.grant.expires_at <= time.time()",
                     "False",
-                    "tests/test_http_api_publish.py::TestPublishNdjson::test_a_token_that_expires_on_the_way",
+                    _PUBLISH + "TestPublishNdjson::test_a_token_that_expires_on_the_way",
                 ),
                 (
                     "self._in_flight.stream()",
@@ -210,25 +224,25 @@ ROWS = [
                     "TestRebalance::test_only_the_key_moves_anybody",
                 ),
                 (
-                    '_read_whole(request, MAX_BODY, f"an order may have {MAX_BODY} bytes")',
-                    '_read_whole(request, 0, "")',
+                    'self._read_whole(request, MAX_BODY, f"an order may have {MAX_BODY} bytes")',
+                    'self._read_whole(request, 0, "")',
                     "TestRebalance::test_an_order_is_short",
                 ),
                 ("except BusyError", "()", "TestRebalance::test_one_at_a_time"),
             ],
-            "_read_whole": [
+            "HttpApi._read_whole": [
                 (
                     "check(request.content_length or 0)",
                     "None",
-                    "tests/test_http_api_publish.py::test_the_body_is_asked_for_only_when_it_is_wanted",
+                    _PUBLISH + "test_the_body_is_asked_for_only_when_it_is_wanted",
                 ),
-                ("check(len(body))", "None", "tests/test_http_api_publish.py::TestPublishJson::test_the_body_cap"),
+                ("check(len(body))", "None", _PUBLISH + "TestPublishJson::test_the_body_cap"),
             ],
-            "_read_whole.check": [
+            "HttpApi._read_whole.check": [
                 (
                     "limit and size > limit",
                     "False",
-                    "tests/test_http_api_publish.py::TestPublishJson::test_the_body_cap",
+                    _PUBLISH + "TestPublishJson::test_the_body_cap",
                 ),
             ],
         },
@@ -236,23 +250,42 @@ ROWS = [
     *rows(
         "http_publish",
         {
-            "permit": [
-                ("channel is None", "False", "TestPermit::test_a_type_that_is_no_data_message"),
-                ("grant.publish >> channel & 1", "True", "TestPermit::test_a_type_needs_the_bit_of_its_channel"),
-                ("device is None and channel == Channel.ALERTS", "False", "TestPermit::test_a_device_out_of_scope"),
-                ("channel == Channel.ALERTS", "False", "TestPermit::test_a_device_out_of_scope"),
-                ("except ValueError", "()", "TestPermit::test_a_device_out_of_scope"),
-                ("key not in grant.devices", "False", "TestPermit::test_a_device_out_of_scope"),
+            "JsonBody.__init__": [
+                ("MAX_MEMBERS", "1 << 40", "TestJson::test_no_such_body"),
+                ("except ValueError", "()", "TestJson::test_no_such_body"),
+                (
+                    """if not is_list: raise BodyError(ErrorCode.INVALID_MESSAGE, '"messages" is not an array')""",
+                    "pass",
+                    "TestJson::test_no_such_body",
+                ),
+                (
+                    "if begin != self._messages or not is_list: _decoded(text[begin:end])",
+                    "pass",
+                    "TestJson::test_no_such_body",
+                ),
             ],
-            "Intake.json": [
-                ("except orjson.JSONDecodeError", "()", "TestJson::test_no_such_body"),
+            "JsonBody._look_at_the_whole": [
                 ("isinstance(document, dict)", "True", "TestJson::test_no_such_body"),
-                ("isinstance(messages, list)", "True", "TestJson::test_no_such_body"),
+                ('"type" in document or "messages" not in document', "True", "TestJson::test_no_such_body"),
             ],
-            "Intake.feed": [
+            "JsonBody.check": [
+                ("_decoded(text)", "None", "TestJson::test_no_such_body"),
+            ],
+            "JsonBody._cut": [
+                ("except ValueError", "()", "TestJson::test_no_such_body"),
+            ],
+            "_decoded": [
+                ("except orjson.JSONDecodeError", "()", "TestJson::test_no_such_body"),
+            ],
+            "NdjsonBody.feed": [
                 (
                     "len(self._line) > MAX_LINE",
                     "False",
+                    "TestNdjson::test_an_endless_line_is_refused_once_and_not_kept",
+                ),
+                (
+                    "if not self._skipping: lines.append(self._line)",
+                    "lines.append(self._line)",
                     "TestNdjson::test_an_endless_line_is_refused_once_and_not_kept",
                 ),
                 (
@@ -261,21 +294,53 @@ ROWS = [
                     "TestNdjson::test_an_endless_line_is_refused_once_and_not_kept",
                 ),
             ],
-            "Intake._take": [
-                ("len(line) > MAX_LINE", "False", "TestNdjson::test_an_endless_line_is_refused_once_and_not_kept"),
-                ("except orjson.JSONDecodeError", "()", "TestNdjson::test_every_split"),
+            "Intake.__init__": [
+                ("MAX_REJECTED", "1 << 40", "TestJson::test_refusals_beyond_the_cap_are_counted"),
+                ("MAX_LINE", "1 << 40", "TestNdjson::test_the_line_limit"),
             ],
-            "Intake.offer": [
-                ("isinstance(message, dict)", "True", "TestJson::test_several"),
-                ("depth_of(message) > MAX_DEPTH", "False", "TestJson::test_nesting"),
-                ("permit(self.grant, message)", "None", "TestNdjson::test_the_grant_can_be_replaced_on_the_way"),
-                ("except PublicationError", "()", "TestJson::test_nesting"),
+        },
+    ),
+    *rows(
+        "http_flow",
+        {
+            "Turns.next": [
+                ("time.monotonic() >= self._until", "False", "TestTurns::test_others_run_between_two_slices"),
+                (
+                    "if not future.cancelled(): self._end()",
+                    "pass",
+                    "TestTurns::test_who_is_cancelled_leaves_its_turn_to_the_next",
+                ),
             ],
-            "Intake._refuse": [
-                ("self.rejected_total < MAX_REJECTED", "True", "TestJson::test_refusals_beyond_the_cap_are_counted"),
+            "Rates.level": [
+                ("min(float(self.rate), level + (now - at) * self.rate)", "level + (now - at) * self.rate",
+                 "TestRates::test_a_second_at_once_and_then_as_it_fills"),
             ],
-            "Intake._give_way": [
-                ("(self.accepted + self.rejected_total) % TURN_MESSAGES == 0", "False", "test_others_get_their_turn"),
+            "Rates.spend": [
+                ("MAX_USERS", "1 << 40", "TestRates::test_users_are_bounded"),
+            ],
+            "Flow.admit": [
+                (
+                    "refusal := self._refusal(user)",
+                    "None",
+                    "TestRate::test_who_has_used_up_its_rate_is_refused_before_the_body_is_read",
+                ),
+            ],
+            "Flow.publish": [
+                ("patient", "True", "TestRate::test_a_body_that_is_too_much_is_taken_up_to_the_rate"),
+                (
+                    "self.rates.spend(user, intake.publish(until, most), now)",
+                    "intake.publish(until, most)",
+                    "TestRate::test_a_body_that_is_too_much_is_taken_up_to_the_rate",
+                ),
+                ("intake.publish(until, most)", "intake.publish(1e18, most)", "test_two_publishers_share_the_time"),
+            ],
+            "Flow._refusal": [
+                ("self._outlet.congested()", "False", "TestBackplane::test_a_full_backplane_refuses_new_requests"),
+                (
+                    "seconds := self.rates.wait(user, now)",
+                    "0",
+                    "TestRate::test_a_body_that_is_too_much_is_taken_up_to_the_rate",
+                ),
             ],
         },
     ),

@@ -6,33 +6,9 @@ import asyncio
 
 import pytest
 
-from mqtt_harness import until
+from mqtt_harness import Election, until
 from valtronics_fast.producers import leadership
 from valtronics_fast.producers.leadership import Leadership
-
-
-class Election:
-    """One node alone, which plays the role while `leading`."""
-
-    def __init__(self) -> None:
-        self.leading = False
-        self.pauses = 0
-        self.heard: set[str] = set()
-
-    def leads(self, _: str) -> bool:
-        return self.leading
-
-    def leader(self, _: str) -> int | None:
-        return 1 if self.leading else None
-
-    def stand(self, _: str) -> None:
-        raise NotImplementedError
-
-    withdraw = resign = stand
-
-    def pause(self) -> None:
-        self.pauses += 1
-        self.leading = False
 
 
 @pytest.fixture(autouse=True)

@@ -235,17 +235,19 @@ async def test_a_congested_outlet_holds_acknowledgements_and_loses_qos_0() -> No
     await recorded.inbound.stop(1.0)
 
 
-@pytest.mark.parametrize("carried_on", [False, True])
-async def test_at_the_end_what_was_not_carried_on_stays_with_the_broker(carried_on: bool) -> None:
+@pytest.mark.parametrize(("settles", "full"), [(False, False), (True, True), (True, False)])
+async def test_at_the_end_what_was_not_carried_on_stays_with_the_broker(settles: bool, full: bool) -> None:
     outlet = Outlet()
+    outlet.full = full
     recorded, connection = with_outlet(outlet)
     recorded.receive(QOS_1, qos_1(1))
     await asyncio.sleep(0.01)
     recorded.receive(QOS_1, qos_1(2))
-    if carried_on:
+    if settles:
         outlet.settling.set()
     await recorded.inbound.stop(0.1)
-    assert b"".join(connection.sent) == (b"\x40\x02\0\x01\x40\x02\0\x02" if carried_on else b"")
+    is_carried_on = settles and not full
+    assert b"".join(connection.sent) == (b"\x40\x02\0\x01\x40\x02\0\x02" if is_carried_on else b"")
 
 
 async def test_what_may_not_be_taken_stays_with_the_broker() -> None:
