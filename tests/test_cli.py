@@ -61,9 +61,9 @@ def test_every_fault_of_the_configuration_is_told(
     monkeypatch.setenv("VFAST_AUTH__TIMEOUT", "soon")
     monkeypatch.setenv("VFAST_AUTH_SECRET", SECRET)
     told = faults(capsys, "--config", str(path), "--http-port", "99999", "--log-level", "loud")
-    assert [line.split(":")[0] for line in told] == [
-        f"{path} [server] port",
-        f"{path} [sever]",
+    assert [line.split(": ")[0] for line in told] == [
+        f"{path}:2 [server] port",
+        f"{path}:3 [sever]",
         "variable VFAST_AUTH_SECRET",
         "variable VFAST_AUTH__TIMEOUT",
         "flag --http-port",

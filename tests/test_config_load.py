@@ -28,22 +28,23 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     assert found.problems == []
     assert found.values["server.port"] == 9000
     assert found.values["security.origins"] == ("*",)
-    assert found.locate("server.port") == f"{path} [server] port"
+    assert found.locate("server.port") == f"{path}:2 [server] port"
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"[server]\nport = = 1\n", "is not valid TOML: Invalid value (at line 2"),
-        (b"[server]\nport = 1\nport = 2\n", "is not valid TOML"),
-        (b"\xff\xfe", "is not UTF-8"),
+        (b"[server]\nport = = 1\n", ":2: is not valid TOML: Invalid value (at line 2"),
+        (b"[server]\nport = 1\nport = 2\n", ":3: is not valid TOML"),
+        (b"[server", ": is not valid TOML"),
+        (b"\xff\xfe", ": is not UTF-8"),
     ],
 )
 def test_a_file_that_is_no_toml_is_a_fault(tmp_path: Path, content: bytes, told: str) -> None:
     path = tmp_path / "server.toml"
     path.write_bytes(content)
     (problem,) = load(path).problems
-    assert problem.startswith(f"{path}: {told}")
+    assert problem.startswith(f"{path}{told}")
 
 
 def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ async def test_faults_of_the_configuration_end_it_with_2(tmp_path: Path) -> None
     code, out, err = await finished("--config", str(path), "--port", "x", VFAST_AUTH__SECRET="changeme")
     assert (code, out) == (2, "")
     assert [line.split(": ")[1] for line in err.splitlines()] == [
-        f"{path} [server] prot",
+        f"{path}:2 [server] prot",
         "variable VFAST_AUTH__SECRET",
         "flag --port",
     ]

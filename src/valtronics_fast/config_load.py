@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from valtronics_fast.config_lines import find_fault_line, find_lines
+
 if TYPE_CHECKING:
     from valtronics_fast.setting import Setting
 
@@ -66,48 +68,59 @@ def gather(
     """Gather values from the sources in their order of precedence, the weakest first."""
     found = Found()
     if isinstance(source, Mapping):
-        _take_sections(found, settings, source, "mapping")
+        _take_sections(found, settings, source, "mapping", {})
     elif source is not None:
-        _take_sections(found, settings, _read_file(found, source), str(source))
+        sections, lines = _read_file(found, source)
+        _take_sections(found, settings, sections, str(source), lines)
     _take_variables(found, settings, environ)
     _take_flags(found, settings, flags)
     return found
 
 
-def _read_file(found: Found, path: str | Path) -> Mapping[str, object]:
-    """Read a TOML file; what keeps it from being read is a fault like any other."""
+def _read_file(found: Found, path: str | Path) -> tuple[Mapping[str, object], Mapping[tuple[str, ...], int]]:
+    """Read a TOML file, and where its keys stand; what keeps it from being read is a fault like any other."""
     try:
-        with Path(path).open("rb") as file:
-            return tomllib.load(file)
+        document = Path(path).read_bytes().decode()
+        return tomllib.loads(document), find_lines(document)
     except OSError as error:
         found.problems.append(f"{path}: cannot be read ({error.strerror})")
     except UnicodeDecodeError:
         found.problems.append(f"{path}: is not UTF-8")
     except tomllib.TOMLDecodeError as error:
-        found.problems.append(f"{path}: is not valid TOML: {error}")
-    return {}
+        line = find_fault_line(error)
+        found.problems.append(f"{path}{f':{line}' if line else ''}: is not valid TOML: {error}")
+    return {}, {}
 
 
 def _take_sections(
-    found: Found, settings: Mapping[str, Setting], sections: Mapping[str, object], place: str
+    found: Found,
+    settings: Mapping[str, Setting],
+    sections: Mapping[str, object],
+    source: str,
+    lines: Mapping[tuple[str, ...], int],
 ) -> None:
     """Take what a file or mapping has."""
     known: dict[str, dict[str, Setting]] = {}
     for setting in settings.values():
         if setting.section:
             known.setdefault(setting.section, {})[setting.name] = setting
+
+    def place(*path: str) -> str:
+        line = f":{lines[path]}" if path in lines else ""
+        return " ".join((f"{source}{line} [{path[0]}]", *path[1:]))
+
     for section, values in sections.items():
         if section not in known:
-            found.problems.append(f"{place} [{section}]: unknown section{_suggest(section, known)}")
+            found.problems.append(f"{place(section)}: unknown section{_suggest(section, known)}")
         elif not isinstance(values, Mapping):
-            found.problems.append(f"{place} [{section}]: must be a section of settings, not a value")
+            found.problems.append(f"{place(section)}: must be a section of settings, not a value")
         else:
             for name, value in values.items():
                 if name in known[section]:
-                    found.take(known[section][name], value, f"{place} [{section}] {name}")
+                    found.take(known[section][name], value, place(section, name))
                 else:
                     hint = _suggest(name, known[section])
-                    found.problems.append(f"{place} [{section}] {name}: unknown setting{hint}")
+                    found.problems.append(f"{place(section, name)}: unknown setting{hint}")
 
 
 def _take_variables(found: Found, settings: Mapping[str, Setting], environ: Mapping[str, str]) -> None:

@@ -60,6 +60,7 @@ NO_GUARDS = {
     "commands.subscribe": _OPERATOR,
     "commands.token": _OPERATOR,
     "config_limits": "bounds of settings by type: `setting`",
+    "config_lines": _OPERATOR,
     "config_load": _OPERATOR,
     "config_reference": _OWN,
     "descriptors": _OWN,

@@ -279,9 +279,9 @@ async def test_certificates(tmp_path: Path) -> None:
 async def test_every_fault_is_told_and_nothing_is_changed(tmp_path: Path) -> None:
     async with configured(tmp_path, http={"api_key": "old-key"}) as one:
         await one.refused(
-            "auth.secret must be random",
+            "server.toml:2 [auth] secret: auth.secret must be random",
             "limits.message_size must be a size",
-            "[server] prot: unknown setting",
+            "server.toml:12 [server] prot: unknown setting",
             auth={"secret": "changeme"},
             server={"prot": 1},
             limits={"message_size": "much"},
