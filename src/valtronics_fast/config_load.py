@@ -1,4 +1,4 @@
-"""Where values of settings come from: file or mapping, variables, flags; every fault is collected."""
+"""Where values of settings come from: file or mapping, secret files, variables, flags; every fault is collected."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from valtronics_fast.config_lines import find_fault_line, find_lines
+from valtronics_fast.config_secrets import SUFFIX, SecretFileError, read_credential, read_named
 
 if TYPE_CHECKING:
     from valtronics_fast.setting import Setting
@@ -52,11 +53,15 @@ class Found(msgspec.Struct):
         try:
             taken = setting.parse(value) if text and isinstance(value, str) else setting.convert(value)
         except ValueError as error:
-            self.faulty.add(setting.key)
-            self.problems.append(f"{origin}: {setting.key} {error}")
+            self.refuse(setting, f"{origin}: {setting.key} {error}")
         else:
             self.values[setting.key] = taken
             self.origins[setting.key] = origin
+
+    def refuse(self, setting: Setting, problem: str) -> None:
+        """Note a fault of a setting's value."""
+        self.faulty.add(setting.key)
+        self.problems.append(problem)
 
 
 def gather(
@@ -72,6 +77,7 @@ def gather(
     elif source is not None:
         sections, lines = _read_file(found, source)
         _take_sections(found, settings, sections, str(source), lines)
+    _take_credentials(found, settings, environ)
     _take_variables(found, settings, environ)
     _take_flags(found, settings, flags)
     return found
@@ -123,14 +129,41 @@ def _take_sections(
                     found.problems.append(f"{place(section, name)}: unknown setting{hint}")
 
 
+def _take_credentials(found: Found, settings: Mapping[str, Setting], environ: Mapping[str, str]) -> None:
+    """Take the secrets that systemd hands over."""
+    for setting in settings.values():
+        if setting.sensitive:
+            try:
+                read = read_credential(environ, setting.key)
+            except SecretFileError as error:
+                found.refuse(setting, str(error))
+            else:
+                if read is not None:
+                    found.take(setting, *read, text=True)
+
+
 def _take_variables(found: Found, settings: Mapping[str, Setting], environ: Mapping[str, str]) -> None:
-    """Take the variables; only those with the prefix are looked at."""
+    """Take the variables, and the secrets in files that they name; only those with the prefix are looked at."""
     known = {setting.variable: setting for setting in settings.values() if setting.variable}
+    named = {name + SUFFIX: setting for name, setting in known.items() if setting.sensitive}
     for name in sorted(name for name in environ if name.startswith(PREFIX)):
         if name in known:
             found.take(known[name], environ[name], f"variable {name}", text=True)
+        elif name in named:
+            _take_named(found, named[name], name, environ)
         else:
-            found.problems.append(f"variable {name}: unknown setting{_suggest(name, known)}")
+            found.problems.append(f"variable {name}: unknown setting{_suggest(name, known | named)}")
+
+
+def _take_named(found: Found, setting: Setting, name: str, environ: Mapping[str, str]) -> None:
+    """Take a secret out of the file that a variable names."""
+    if setting.variable in environ:
+        found.refuse(setting, f"variable {name}: must not be set together with {setting.variable}")
+        return
+    try:
+        found.take(setting, *read_named(name, environ[name]), text=True)
+    except SecretFileError as error:
+        found.refuse(setting, str(error))
 
 
 def _take_flags(found: Found, settings: Mapping[str, Setting], flags: Mapping[str, object]) -> None:

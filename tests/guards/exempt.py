@@ -63,6 +63,7 @@ NO_GUARDS = {
     "config_lines": _OPERATOR,
     "config_load": _OPERATOR,
     "config_reference": _OWN,
+    "config_secrets": _OPERATOR,
     "descriptors": _OWN,
     "errors": "defines them",
     "listening": _OWN,
