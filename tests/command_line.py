@@ -8,14 +8,14 @@ import pytest
 
 from valtronics_fast.cli import main
 from valtronics_fast.commands.parsing import EXIT_CONFIG
+from variables import is_setting
 
 
 @pytest.fixture
 def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the settings of whoever runs the tests out."""
-    for name in list(os.environ):
-        if name.startswith(("VFAST_", "VALTRONICS_")):
-            monkeypatch.delenv(name)
+    for name in filter(is_setting, list(os.environ)):
+        monkeypatch.delenv(name)
 
 
 def exit_code(*arguments: str) -> int:

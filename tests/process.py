@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import re
 import shlex
 import signal
@@ -16,6 +15,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from services import free_port
+from variables import without_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -27,8 +27,7 @@ TIMEOUT = 30.0
 
 def environment(**variables: str) -> dict[str, str]:
     """Return the environment without the settings of whoever runs the tests."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("VFAST_")}
-    return {**clean, **variables}
+    return {**without_settings(), **variables}
 
 
 async def finished(*arguments: str, **variables: str) -> tuple[int, str, str]:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import re
 import shlex
 import signal
@@ -16,6 +15,7 @@ from services import free_port
 from valtronics_fast.banner import render
 from valtronics_fast.config import Config
 from valtronics_fast.producers.simulated import SimulatedFleet
+from variables import without_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,7 +130,7 @@ async def test_the_line_works_as_it_is(tmp_path: Path) -> None:
     """The path that a newcomer takes: start the demo, paste the line, see telemetry, press Ctrl-C."""
     pipe = asyncio.subprocess.PIPE
     options = ("--demo", "--port", str(free_port()), "--http-port", str(free_port()))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("VFAST_", "VALTRONICS_"))}
+    environment = without_settings()
     server = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "valtronics_fast", *options, stdout=pipe, stderr=pipe, cwd=tmp_path, env=environment
     )

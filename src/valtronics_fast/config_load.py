@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from valtronics_fast.config_aliases import ALIASES
 from valtronics_fast.config_lines import find_fault_line, find_lines
 from valtronics_fast.config_secrets import SUFFIX, SecretFileError, read_credential, read_named
 
@@ -70,7 +71,7 @@ def gather(
     flags: Mapping[str, object],
     environ: Mapping[str, str],
 ) -> Found:
-    """Gather values from the sources in their order of precedence, the weakest first."""
+    """Gather values from the sources in their order of precedence, the weakest first; but aliases fill what is left."""
     found = Found()
     if isinstance(source, Mapping):
         _take_sections(found, settings, source, "mapping", {})
@@ -80,6 +81,7 @@ def gather(
     _take_credentials(found, settings, environ)
     _take_variables(found, settings, environ)
     _take_flags(found, settings, flags)
+    _take_aliases(found, settings, environ)
     return found
 
 
@@ -173,6 +175,22 @@ def _take_flags(found: Found, settings: Mapping[str, Setting], flags: Mapping[st
             found.problems.append(f"flag {key}: unknown setting{_suggest(key, settings)}")
         elif value is not None:
             found.take(settings[key], value, f"flag {settings[key].flag or key}", text=True)
+
+
+def _take_aliases(found: Found, settings: Mapping[str, Setting], environ: Mapping[str, str]) -> None:
+    """Take what the platform's own variables say of settings about which nothing else does."""
+    for alias in ALIASES:
+        given = alias.find(environ)
+        rivals = any(found.values.get(key) or key in found.faulty for key in alias.rivals)
+        if given is None or rivals or alias.key in found.faulty or alias.key in found.values:
+            continue
+        values, origin = given
+        try:
+            text = alias.read(values)
+        except ValueError as error:
+            found.refuse(settings[alias.key], f"{origin}: {alias.key} {error}")
+        else:
+            found.take(settings[alias.key], text, origin, text=True)
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:

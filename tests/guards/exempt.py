@@ -59,6 +59,7 @@ NO_GUARDS = {
     "commands.serve": _OPERATOR,
     "commands.subscribe": _OPERATOR,
     "commands.token": _OPERATOR,
+    "config_aliases": _OPERATOR,
     "config_limits": "bounds of settings by type: `setting`",
     "config_lines": _OPERATOR,
     "config_load": _OPERATOR,
