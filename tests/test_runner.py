@@ -134,7 +134,9 @@ async def test_a_certificate_that_is_none_is_told(tmp_path: Path) -> None:
     files = {"VFAST_TLS__CERTFILE": str(path), "VFAST_TLS__KEYFILE": str(path)}
     code, out, err = await finished("--port", str(free_port()), "--http-port", "0", **files)
     assert (code, out) == (2, "")
-    assert "tls.certfile must hold a certificate in PEM" in err.splitlines()[-1]
+    assert err.splitlines()[-1].startswith(
+        "valtronics-fast: variable VFAST_TLS__CERTFILE: tls.certfile must hold a certificate in PEM"
+    )
     assert "Traceback" not in err
 
 

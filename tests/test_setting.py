@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valtronics_fast.setting import Count, Duration, Section, Setting, Size, setting, settings_of
+from valtronics_fast.setting import Count, Duration, Section, Setting, Size, all_settings, setting, settings_of
 from valtronics_fast.units import Rate
 
 
@@ -219,6 +219,19 @@ def test_a_section_is_printed_without_its_secrets() -> None:
 )
 def test_defaults_are_written_as_people_write_them(name: str, text: str) -> None:
     assert KNOWN[name].write(KNOWN[name].default) == text
+
+
+class Whole(Section, frozen=True, kw_only=True):
+    """A section, and a setting beside it."""
+
+    sample: Sample = Sample()
+    alone: Annotated[bool, setting("A switch.")] = False
+
+
+def test_all_settings_are_those_of_the_sections_behind_its_own() -> None:
+    found = all_settings(Whole)
+    assert list(found) == ["alone", *(f"sample.{name}" for name in KNOWN)]
+    assert found["sample.port"] == KNOWN["port"]
 
 
 def test_sections_are_immutable_and_take_no_unknown_fields() -> None:

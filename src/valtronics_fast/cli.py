@@ -22,6 +22,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: Final = {
     "token": "--sub USER",
     "subscribe": "[CHANNEL ...]",
+    "check-config": "[--config FILE.toml]",
 }
 """What follows the name of each command but `serve`; its module is of that name in `commands`."""
 

@@ -18,11 +18,13 @@ from valtronics_fast.config_load import gather
 from valtronics_fast.config_security import File, SecurityConfig, TlsConfig
 from valtronics_fast.errors import ConfigError
 from valtronics_fast.producers.mapping import DEFAULT_TOPICS
-from valtronics_fast.setting import Count, Duration, Section, Setting, Size, setting, settings_of
+from valtronics_fast.setting import Count, Duration, Section, Setting, Size, all_settings, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from valtronics_fast.config_load import Found
 
 __all__ = [
     "SETTINGS",
@@ -301,7 +303,7 @@ class Config(Section, frozen=True, kw_only=True):
         flags: Mapping[str, object] | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> Config:
-        """Gather the settings; a flag wins over a variable, that over the source, that over the default.
+        """Gather the settings out of their sources (`config_load.gather`).
 
         Args:
             source: a TOML file's path, or sections as such a file has them.
@@ -311,30 +313,24 @@ class Config(Section, frozen=True, kw_only=True):
         Raises:
             ConfigError: with every fault that was found.
         """
-        found = gather(SETTINGS, source, flags or {}, os.environ if environ is None else environ)
+        return cls.of(gather(SETTINGS, source, flags or {}, os.environ if environ is None else environ))
+
+    @classmethod
+    def of(cls, found: Found) -> Config:
+        """Return what was found in the sources as settings, if nothing was wrong; ConfigError as of `load`."""
         sections: dict[str, Any] = {}
         for key, value in found.values.items():
             section, _, name = key.rpartition(".")
             (sections.setdefault(section, {}) if section else sections)[name] = value
         config = msgspec.convert(sections, cls)
         conflicts = checks.find_conflicts(config, lambda key: key not in found.faulty)
-        problems = [*found.problems, *(f"{found.locate(key)}: {key} {text}" for key, text in conflicts)]
+        problems = [*found.problems, *found.place(SETTINGS, (f"{key} {text}" for key, text in conflicts))]
         if problems:
             raise ConfigError(problems)
         return config
 
 
-def _find_settings() -> dict[str, Setting]:
-    """Read every setting out of the sections above, by `section.name`."""
-    sections = {field.name: type(field.default) for field in msgspec.structs.fields(Config)}
-    found = list(settings_of(Config))
-    for name, section in sections.items():
-        if issubclass(section, Section):
-            found += settings_of(section, name)
-    return {one.key: one for one in found}
-
-
-SETTINGS = _find_settings()
+SETTINGS = all_settings(Config)
 """Every setting by `section.name`, in the order of the sections."""
 
 

@@ -42,6 +42,11 @@ class Found(msgspec.Struct):
         """Say where the value of a setting came from."""
         return self.origins.get(key, "default")
 
+    def place(self, settings: Mapping[str, Setting], problems: Iterable[str]) -> list[str]:
+        """Return faults that were found later, those that begin with a setting behind where its value came from."""
+        keys = ((problem.partition(" ")[0], problem) for problem in problems)
+        return [f"{self.locate(key)}: {problem}" if key in settings else problem for key, problem in keys]
+
     def take(self, setting: Setting, value: object, origin: str, *, text: bool = False) -> None:
         """Take a value, over that of an earlier source.
 

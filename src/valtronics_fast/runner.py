@@ -27,8 +27,7 @@ from valtronics_fast.tokens import mint
 from valtronics_fast.version import version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from valtronics_fast.config_source import ConfigSource
     from valtronics_fast.workers.supervisor import Supervisor
 
 __all__ = ["StartError", "run"]
@@ -41,12 +40,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _log = logging.getLogger(__name__)
 
 
-def run(config: Config, load: Callable[[], Config]) -> None:
+def run(config: Config, source: ConfigSource) -> None:
     """Serve until SIGINT or SIGTERM, then drain. SIGHUP has the configuration loaded anew.
 
     Args:
         config: the settings.
-        load: gathers them again from where they came from.
+        source: where they came from.
 
     With more than one worker this process becomes their supervisor (`workers.supervisor`).
 
@@ -57,10 +56,10 @@ def run(config: Config, load: Callable[[], Config]) -> None:
     setup(config.logging.level, config.logging.format)
     raise_descriptor_limit(config.limits.connections)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-        loop.run(_serve(config, load))
+        loop.run(_serve(config, source))
 
 
-async def _serve(config: Config, load: Callable[[], Config]) -> None:
+async def _serve(config: Config, source: ConfigSource) -> None:
     """Start, say where, wait for a signal, drain. A second signal does what it does to any process: it ends it."""
     loop = asyncio.get_running_loop()
     ended, hung_up = asyncio.Event(), asyncio.Event()
@@ -77,7 +76,7 @@ async def _serve(config: Config, load: Callable[[], Config]) -> None:
         notifier.ready(_status(server))
         notifier.keep_alive()
         print(_banner(server, config), flush=True)
-        reloading = asyncio.create_task(_reload_for_ever(hung_up, server, load, notifier), name="reload")
+        reloading = asyncio.create_task(_reload_for_ever(hung_up, server, source, notifier), name="reload")
         await ended.wait()
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
@@ -124,7 +123,7 @@ def _status(server: Server | Supervisor) -> str:
 
 
 async def _reload_for_ever(
-    hung_up: asyncio.Event, server: Server | Supervisor, load: Callable[[], Config], notifier: Notifier
+    hung_up: asyncio.Event, server: Server | Supervisor, source: ConfigSource, notifier: Notifier
 ) -> None:
     """Reload whenever it is asked for; what is asked meanwhile makes one more."""
     while True:
@@ -132,22 +131,22 @@ async def _reload_for_ever(
         hung_up.clear()
         notifier.reloading()
         try:
-            await _reload(server, load)
+            await _reload(server, source)
         except ConfigError as error:
-            for problem in error.problems:
+            for problem in source.place(error.problems):
                 _log.error("reloading failed, nothing was changed", extra=fields(problem=problem))
         except Exception:  # noqa: BLE001 - logged, and the server runs on
             _log.exception("reloading failed")
         notifier.ready(_status(server))
 
 
-async def _reload(server: Server | Supervisor, load: Callable[[], Config]) -> None:
+async def _reload(server: Server | Supervisor, source: ConfigSource) -> None:
     """Put a new configuration in force.
 
     Raises:
         ConfigError: with every fault; nothing has changed.
     """
-    needs_restart = await server.reload(load())
+    needs_restart = await server.reload(source.load())
     config = server.config
     setup(config.logging.level, config.logging.format)
     raise_descriptor_limit(config.limits.connections)

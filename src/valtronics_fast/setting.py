@@ -31,7 +31,18 @@ from valtronics_fast.units import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAX_COUNT", "Count", "Duration", "Kind", "Section", "Setting", "Size", "setting", "settings_of"]
+__all__ = [
+    "MAX_COUNT",
+    "Count",
+    "Duration",
+    "Kind",
+    "Section",
+    "Setting",
+    "Size",
+    "all_settings",
+    "setting",
+    "settings_of",
+]
 
 MAX_COUNT = 2**31 - 1
 """Upper bound of counts: they reach C code as `int`."""
@@ -252,6 +263,15 @@ def settings_of(section: type[msgspec.Struct], section_name: str = "") -> tuple[
         for field in msgspec.structs.fields(section)
         if get_origin(hints[field.name]) is Annotated
     )
+
+
+def all_settings(whole: type[Section]) -> dict[str, Setting]:
+    """Read every setting out of a struct of sections, in their order, behind its own ones; by `section.name`."""
+    found = list(settings_of(whole))
+    for field in msgspec.structs.fields(whole):
+        if isinstance(field.default, Section):
+            found += settings_of(type(field.default), field.name)
+    return {one.key: one for one in found}
 
 
 def _describe(section_name: str, field: msgspec.structs.FieldInfo, hint: Any) -> Setting:

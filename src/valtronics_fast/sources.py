@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from valtronics_fast._core.wire import Channel
+from valtronics_fast.backplanes import MEMORY
 from valtronics_fast.backplanes.shared import SharedBackplane
 from valtronics_fast.producers.mqtt import ROLE, MqttProducer
 from valtronics_fast.producers.simulated import SimulatedFleet
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from valtronics_fast.room import Room
 
 __all__ = ["make_producers"]
-
-MEMORY = "memory://"
-"""The backplane of one machine, of whose processes the first one ingests."""
 
 _LOOK: Final = 0.1
 """Seconds between two looks whether the supervisor has taken what waits for it."""

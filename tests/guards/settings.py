@@ -51,7 +51,7 @@ ROWS = [
                     "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
                 ),
             ],
-            "Config.load": [
+            "Config.of": [
                 (
                     "if problems: raise ConfigError(problems)",
                     "pass",

@@ -148,7 +148,7 @@ async def test_a_new_public_key_under_the_old_name(tmp_path: Path) -> None:
         await one.reload(auth=auth)
         assert [await one.comes_in(token=each) for each in good] == [False, True]
         keys.write_text("nothing")
-        await one.refused("auth.public_key_file must hold", auth=auth)
+        await one.refused("server.toml:4 [auth] public_key_file: auth.public_key_file must hold", auth=auth)
         assert [await one.comes_in(token=each) for each in good] == [False, True]
         assert await server.end() == 0
 

@@ -8,12 +8,17 @@ from valtronics_fast.backplanes.addresses import parse_address
 from valtronics_fast.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from valtronics_fast.backplanes.base import Backplane
     from valtronics_fast.backplanes.log import Log
     from valtronics_fast.config import BackplaneConfig
     from valtronics_fast.workers.link import Link
 
-__all__ = ["open_backplane"]
+__all__ = ["MEMORY", "import_log", "open_backplane"]
+
+MEMORY = "memory://"
+"""The backplane of one machine, of whose processes the first one ingests."""
 
 
 def open_backplane(config: BackplaneConfig, link: Link | None = None) -> Backplane:
@@ -26,35 +31,35 @@ def open_backplane(config: BackplaneConfig, link: Link | None = None) -> Backpla
     Raises:
         ConfigError: the library that it needs is not installed.
     """
-    scheme = config.url.partition(":")[0]
-    if scheme == "memory" and link is None:
+    if config.url != MEMORY:
+        from valtronics_fast.backplanes.shared import SharedBackplane  # noqa: PLC0415
+
+        return SharedBackplane(import_log(config.url)(config), config)
+    if link is None:
         from valtronics_fast.backplanes.memory import MemoryBackplane  # noqa: PLC0415
 
         return MemoryBackplane()
+    from valtronics_fast.backplanes.bus_log import BusLog  # noqa: PLC0415
     from valtronics_fast.backplanes.shared import SharedBackplane  # noqa: PLC0415
 
-    if scheme == "memory" and link is not None:
-        return SharedBackplane(_make_bus(link), config)
+    return SharedBackplane(BusLog(link), config)
+
+
+def import_log(url: str) -> Callable[[BackplaneConfig], Log]:
+    """Return the kind of log that a URL names, of which there is none for memory://.
+
+    Raises:
+        ConfigError: the library that it needs is not installed.
+    """
+    is_nats = parse_address(url).kind == "nats"
     try:
-        return SharedBackplane(_make_log(config), config)
+        if is_nats:
+            from valtronics_fast.backplanes.nats_log import NatsLog  # noqa: PLC0415
+
+            return NatsLog
+        from valtronics_fast.backplanes.redis_log import RedisLog  # noqa: PLC0415
     except ImportError as error:
-        extra = "nats" if scheme in {"nats", "tls"} else "redis"
-        raise ConfigError([f"{scheme}: needs a library: pip install 'valtronics-fast[{extra}]' ({error})"]) from error
-
-
-def _make_bus(link: Link) -> Log:
-    """Return the log of the supervisor."""
-    from valtronics_fast.backplanes.bus_log import BusLog  # noqa: PLC0415
-
-    return BusLog(link)
-
-
-def _make_log(config: BackplaneConfig) -> Log:
-    """Return the log of a URL. What it needs is imported by those who use it."""
-    if parse_address(config.url).kind == "nats":
-        from valtronics_fast.backplanes.nats_log import NatsLog  # noqa: PLC0415
-
-        return NatsLog(config)
-    from valtronics_fast.backplanes.redis_log import RedisLog  # noqa: PLC0415
-
-    return RedisLog(config)
+        extra = "nats" if is_nats else "redis"
+        text = f"must go with a library that is missing here: pip install 'valtronics-fast[{extra}]' ({error})"
+        raise ConfigError([f"backplane.url {text}"]) from error
+    return RedisLog

@@ -6,7 +6,8 @@ import argparse
 from typing import TYPE_CHECKING, NoReturn
 
 from valtronics_fast.commands.parsing import EXIT_FAILURE, EXIT_OK, PROGRAM, Parser, complain
-from valtronics_fast.config import SETTINGS, Config
+from valtronics_fast.commands.settings import add_settings, take_source
+from valtronics_fast.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ examples:
   VFAST_MQTT__URL=mqtt://broker valtronics-fast     data from an MQTT broker
   valtronics-fast --workers 4                       four processes that share the connections
   valtronics-fast token --sub alice --channels telemetry,alerts --devices 1,2 --expires 8h
+  valtronics-fast check-config --config server.toml what is wrong with a configuration, if anything
   valtronics-fast subscribe alerts --severity critical --token eyJ...
 
 exit codes:
@@ -56,27 +58,16 @@ def run(arguments: Sequence[str], *, usage: str) -> int:
     parser.add_argument(
         "--version", action=_Version, nargs=0, dest=hidden, default=hidden, help="print the version"
     )
-    parser.add_argument("--config", metavar="FILE.toml", help="read the settings from a file")
-    for setting in SETTINGS.values():
-        text = setting.description.rstrip(".").replace("%", "%%")
-        if setting.flag and setting.kind == "boolean":
-            parser.add_argument(setting.flag, dest=setting.key, action="store_true", default=None, help=text)
-        elif setting.flag:  # its value stays text, to be checked with that of all other sources
-            metavar = setting.flag.lstrip("-").upper()
-            text = f"{text} ({setting.default})"
-            parser.add_argument(setting.flag, dest=setting.key, metavar=metavar, help=text)
-    flags = vars(parser.parse_args(arguments))
-    path = flags.pop("config")
-
-    def load() -> Config:
-        return Config.load(path, flags=flags)
-
-    config = load()
+    add_settings(parser)
+    source = take_source(vars(parser.parse_args(arguments)))
+    config = source.load_for_start()
 
     from valtronics_fast import runner  # noqa: PLC0415
 
     try:
-        runner.run(config, load)
+        runner.run(config, source)
+    except ConfigError as error:
+        raise ConfigError(source.place(error.problems)) from None
     except runner.StartError as error:
         complain(error.problems)
         return EXIT_FAILURE
