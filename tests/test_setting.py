@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -219,6 +220,49 @@ def test_a_section_is_printed_without_its_secrets() -> None:
 )
 def test_defaults_are_written_as_people_write_them(name: str, text: str) -> None:
     assert KNOWN[name].write(KNOWN[name].default) == text
+
+
+VALUES = {
+    "name": ["", " a ", "a,b", "[a]"],
+    "port": [0, 65535],
+    "count": [0, 7],
+    "wait": [0.0, 0.25, 90.0, 3600.0],
+    "size": [0, 1000, 1 << 20],
+    "rate": [Rate(0, 1.0), Rate(5, 1.0), Rate(7, 3600.0)],
+    "on": [True, False],
+    "mode": ["a", "b"],
+    "words": [(), ("a",), ("a", "b"), ("a,b", "c"), ("[a",), ("",)],
+}
+WRITTEN = [(name, value) for name, values in VALUES.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), WRITTEN)
+def test_what_is_written_for_a_file_or_a_variable_reads_as_itself(name: str, value: Any) -> None:
+    document = KNOWN[name].as_document(value)
+    assert orjson.loads(orjson.dumps(document)) == document
+    assert KNOWN[name].convert(document) == value
+    assert KNOWN[name].parse(KNOWN[name].as_text(value)) == value
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" "))))
+def test_any_list_reads_as_itself(words: list[str]) -> None:
+    setting = msgspec.structs.replace(KNOWN["words"], check=None)
+    assert setting.parse(setting.as_text(tuple(words))) == tuple(words)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hidden"),
+    [
+        ("key", "hunter2", True),
+        ("key", "", False),
+        ("url", "mqtt://user:hunter2@host", True),
+        ("url", "mqtt://host/?token=hunter2", True),
+        ("url", "mqtt://host", False),
+        ("name", "x", False),
+    ],
+)
+def test_what_is_not_for_people_is_hidden(name: str, value: str, hidden: bool) -> None:
+    assert KNOWN[name].is_hidden(value) is hidden
 
 
 class Whole(Section, frozen=True, kw_only=True):

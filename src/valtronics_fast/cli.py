@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "token": "--sub USER",
     "subscribe": "[CHANNEL ...]",
     "check-config": "[--config FILE.toml]",
+    "print-config": "[--format toml|env|schema]",
 }
 """What follows the name of each command but `serve`; its module is of that name in `commands`."""
 

@@ -207,10 +207,26 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
             return _mask_url(value) if self.sensitive == "url" and isinstance(value, str) else _MASK
         return value
 
+    def is_hidden(self, value: object) -> bool:
+        """Say whether a value, or a part of it, is not for people."""
+        return bool(self.show(value) != value)
+
     def write(self, value: Any) -> str:
-        """Write a value as people write it; all but numbers and lists stand in quotes in TOML."""
+        """Write a value as people write it: texts and choices in quotes, durations, sizes and rates without."""
         write = _WRITERS.get(self.kind)
         return write(value) if write is not None else orjson.dumps(value).decode()
+
+    def as_document(self, value: Any) -> Any:
+        """Give a value in the form of TOML and JSON, which `convert` reads."""
+        if self.kind in _WRITERS:
+            return self.write(value)
+        return list(value) if self.kind == "list" else value
+
+    def as_text(self, value: Any) -> str:
+        """Give a value in the form of a variable, which `parse` reads."""
+        if self.kind == "list" and not any(re.search(r"^\s|^\[|,|\s$|^$", entry) for entry in value):
+            return ",".join(value)
+        return value if isinstance(value, str) else self.write(value)
 
     def describe(self, *, brief: bool = False) -> str:
         """Say what is allowed: `a whole number from 0 to 65535`; brief is without the forms of units."""

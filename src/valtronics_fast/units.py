@@ -11,8 +11,11 @@ import msgspec
 
 __all__ = [
     "DURATION_FORMS",
+    "DURATION_PATTERN",
     "RATE_FORMS",
+    "RATE_PATTERN",
     "SIZE_FORMS",
+    "SIZE_PATTERN",
     "Rate",
     "format_duration",
     "format_rate",
@@ -34,6 +37,11 @@ _RATE_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(|ms|s|m|h)")
 _SIZE = re.compile(r"([0-9]{1,15})(|KiB|MiB|GiB)")
 _RATE = re.compile(r"([0-9]{1,9})/(s|min|h)")
+
+# What texts the functions below read, for other programs; blanks around them do not count.
+DURATION_PATTERN = rf"^\s*({_DURATION.pattern})\s*$"
+SIZE_PATTERN = rf"^\s*({_SIZE.pattern})\s*$"
+RATE_PATTERN = rf"^\s*({_RATE.pattern}|0)\s*$"
 
 
 class Rate(msgspec.Struct, frozen=True):

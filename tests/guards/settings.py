@@ -171,6 +171,16 @@ ROWS = [
         },
     ),
     *rows(
+        "config_print",
+        {
+            "print_toml": [("setting.is_hidden(value)", "False", "test_no_part_of_a_secret_is_printed")],
+            "print_env": [("setting.is_hidden(value)", "False", "test_no_part_of_a_secret_is_printed")],
+            "_values": [
+                ("escape(found.locate(setting.key))", "found.locate(setting.key)", "test_an_origin_stays_on_its_line"),
+            ],
+        },
+    ),
+    *rows(
         "config_security",
         {
             "": [
