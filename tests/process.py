@@ -30,22 +30,24 @@ def environment(**variables: str) -> dict[str, str]:
     return {**without_settings(), **variables}
 
 
-async def finished(*arguments: str, **variables: str) -> tuple[int, str, str]:
-    """Run the program to its end; return its exit code and what it wrote."""
+async def finished(*arguments: str, given: bytes = b"", **variables: str) -> tuple[int, str, str]:
+    """Run the program to its end, with this on its standard input; return its exit code and what it wrote."""
     process = await asyncio.create_subprocess_exec(
         *PROGRAM,
         *arguments,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=environment(**variables),
     )
     try:
-        out, err = await asyncio.wait_for(process.communicate(), TIMEOUT)
+        out, err = await asyncio.wait_for(process.communicate(given), TIMEOUT)
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     assert process.returncode is not None
+    assert b"Traceback" not in err
     return process.returncode, out.decode(), err.decode()
 
 

@@ -22,7 +22,8 @@ SECRET = "w7Qz-M2pLr9_TfXc4VbNsJ8hKd3yGa5e"
     ("arguments", "told"),
     [
         (["--prot", "5"], "unrecognized arguments: --prot 5"),
-        (["sevre"], "unrecognized arguments: sevre"),
+        (["sevre"], "there is no command 'sevre'; did you mean serve?"),
+        (["gibberish"], "there is no command 'gibberish' ("),
         (["--por", "5"], "unrecognized arguments: --por 5"),
         (["--port"], "argument --port: expected one argument"),
         (["token"], "the following arguments are required: --sub"),

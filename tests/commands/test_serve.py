@@ -5,6 +5,7 @@ import re
 import pytest
 
 from command_line import exit_code, no_variables
+from valtronics_fast.cli import COMMANDS
 from valtronics_fast.commands.parsing import EXIT_OK
 from valtronics_fast.version import version
 
@@ -26,8 +27,10 @@ def test_help_names_flags_examples_and_exit_codes(capsys: pytest.CaptureFixture[
     }  # fmt: skip
     assert "examples:" in text
     assert "exit codes:" in text
-    assert "valtronics-fast token --sub" in text
-    assert "valtronics-fast subscribe [CHANNEL ...]" in text
+    listed = text.partition("commands:")[2].partition("options:")[0]
+    commands = dict(re.findall(r"^  (\S+)(?: \S+)*?  +(\S.*)$", listed, re.MULTILINE))
+    assert set(commands) == {"[serve]", *COMMANDS}
+    assert all(commands.values())
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,7 @@ EXEMPT = {
 
 _OPERATOR = "judges what the operator has written, and nothing from outside"
 _OWN = "reads nothing from outside"
+_CLIENT = "a command that asks the server that its user has named, and bounds and escapes what that answers"
 
 _NODES = "takes what nodes of its own cluster have written; who may write is the log's business"
 _WORKERS = "speaks with processes that the supervisor has started, over pairs of sockets that nobody else has"
@@ -55,7 +56,9 @@ NO_GUARDS = {
     "backplanes.shared": _NODES,
     "banner": _OWN,
     "cli": _OPERATOR,
+    "commands.api": _CLIENT,
     "commands.check_config": _OPERATOR,
+    "commands.health": _CLIENT,
     "commands.parsing": _OPERATOR,
     "commands.print_config": _OPERATOR,
     "commands.serve": _OPERATOR,

@@ -11,7 +11,7 @@ from valtronics_fast.config import SETTINGS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
 
 _EPILOG = """\
 Checks the settings of all sources, each for itself and in company, and reads keys and certificates. It opens no
@@ -23,15 +23,20 @@ exit codes:
 """
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Tell every fault, or that there is none."""
+def parser() -> Parser:
+    """Return the parser."""
     parser = Parser(
         prog=f"{PROGRAM} check-config",
         description="Tells whether a server would take its configuration, and what is wrong with it.",
         epilog=_EPILOG,
     )
     add_settings(parser)
-    source = take_source(vars(parser.parse_args(arguments)))
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Tell every fault, or that there is none."""
+    source = take_source(vars(parser().parse_args(arguments)))
     source.load_for_start()
     count = len(source.found.values)
     print(f"{PROGRAM}: the configuration has no faults; {count} of {len(SETTINGS)} settings are set")

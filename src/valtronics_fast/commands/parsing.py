@@ -3,22 +3,46 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
-
-from valtronics_fast.logging import escape
-from valtronics_fast.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["EXIT_CONFIG", "EXIT_FAILURE", "EXIT_OK", "PROGRAM", "Parser", "complain", "parse_time", "split"]
+__all__ = [
+    "API_URL",
+    "EXIT_CONFIG",
+    "EXIT_FAILURE",
+    "EXIT_INTERRUPTED",
+    "EXIT_OK",
+    "KEY_VARIABLE",
+    "PROGRAM",
+    "TOKEN_FORM",
+    "TOKEN_VARIABLE",
+    "Parser",
+    "above_zero",
+    "add_url",
+    "complain",
+    "parse_time",
+    "printable",
+    "split",
+]
 
 EXIT_OK: Final = 0
 EXIT_FAILURE: Final = 1
 EXIT_CONFIG: Final = 2
+EXIT_INTERRUPTED: Final = 130
+"""What shells show for a program that Ctrl-C has ended."""
 
 PROGRAM: Final = "valtronics-fast"
+
+API_URL: Final = "http://127.0.0.1:8001"
+"""Where the HTTP API of a server with default settings is."""
+
+TOKEN_VARIABLE: Final = "VALTRONICS_TOKEN"  # noqa: S105 - its name
+KEY_VARIABLE: Final = "VALTRONICS_API_KEY"
+TOKEN_FORM: Final = re.compile(r"[!-~]+")
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,8 +57,23 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(EXIT_CONFIG)
 
 
+def add_url(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that says where the HTTP API is."""
+    parser.add_argument("--url", default=API_URL, metavar="URL", help=f"the HTTP API of the server ({API_URL})")
+
+
+def above_zero(name: str, text: str) -> float:
+    """Read a duration that may not be 0, and name the flag when it is no such one."""
+    seconds = parse_time(name, text)
+    if not seconds:
+        raise ValueError(f"{name}: must be above 0")
+    return seconds
+
+
 def parse_time(name: str, text: str) -> float:
     """Read a duration, and name the flag when it is none."""
+    from valtronics_fast.units import parse_duration  # noqa: PLC0415 - see printable
+
     try:
         return parse_duration(text)
     except ValueError as error:
@@ -46,7 +85,19 @@ def split(text: str) -> list[str]:
     return [entry for part in text.split(",") if (entry := part.strip())]
 
 
+def printable(text: str) -> str:
+    """Write a text on one line, so that it can do nothing to a terminal.
+
+    What escapes is loaded where there is something to escape: `health` is run every few seconds.
+    """
+    if text.isprintable():
+        return text
+    from valtronics_fast.logging import escape  # noqa: PLC0415
+
+    return escape(text)
+
+
 def complain(problems: Iterable[str]) -> None:
     """Write problems to the standard error, each on one line."""
     for problem in problems:
-        print(f"{PROGRAM}: {escape(problem)}", file=sys.stderr)
+        print(f"{PROGRAM}: {printable(problem)}", file=sys.stderr)

@@ -11,7 +11,7 @@ from valtronics_fast.commands.settings import add_settings, take_source
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
 
 _EPILOG = """\
 formats:
@@ -23,13 +23,8 @@ Secrets are not shown, nor are addresses that have a password in them.
 """
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Print the settings or their schema."""
-    import orjson  # noqa: PLC0415
-
-    from valtronics_fast.config_print import print_env, print_toml  # noqa: PLC0415
-    from valtronics_fast.config_schema import make_schema  # noqa: PLC0415
-
+def parser() -> Parser:
+    """Return the parser."""
     parser = Parser(
         prog=f"{PROGRAM} print-config",
         description="Prints the settings that a server would have that is started like this.",
@@ -38,7 +33,17 @@ def run(arguments: Sequence[str]) -> int:
     formats = ("toml", "env", "schema")
     parser.add_argument("--format", choices=formats, default="toml", help="what to print (toml)")
     add_settings(parser)
-    options = vars(parser.parse_args(arguments))
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print the settings or their schema."""
+    import orjson  # noqa: PLC0415
+
+    from valtronics_fast.config_print import print_env, print_toml  # noqa: PLC0415
+    from valtronics_fast.config_schema import make_schema  # noqa: PLC0415
+
+    options = vars(parser().parse_args(arguments))
     form = options.pop("format")
     if form == "schema":
         text = orjson.dumps(make_schema(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()

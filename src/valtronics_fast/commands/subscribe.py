@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import io
 import os
-import re
 import sys
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from valtronics_fast._core.wire import CHANNELS
-from valtronics_fast.commands.parsing import EXIT_FAILURE, EXIT_OK, PROGRAM, Parser, complain
+from valtronics_fast.commands.parsing import (
+    EXIT_FAILURE,
+    EXIT_OK,
+    PROGRAM,
+    TOKEN_FORM,
+    TOKEN_VARIABLE,
+    Parser,
+    complain,
+)
 from valtronics_fast.errors import ValtronicsError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
 
 _EPILOG = """\
 Reconnects when the connection is lost. Messages go to the standard output, all else to the standard error.
@@ -38,8 +44,6 @@ exit codes:
 
 _DEFAULT_URL = "ws://127.0.0.1:8000/ws"
 _DEFAULT_CHANNELS = ("telemetry", "alerts", "devices")
-_TOKEN_VARIABLE = "VALTRONICS_TOKEN"  # noqa: S105 - its name
-_TOKEN = re.compile(r"[!-~]+")
 
 # The flags of subscribe that filter: the filter's name in the protocol, the channels that have it, help.
 _FILTERS = {
@@ -50,8 +54,8 @@ _FILTERS = {
 }
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Print live data until Ctrl-C."""
+def parser() -> Parser:
+    """Return the parser."""
     parser = Parser(
         prog=f"{PROGRAM} subscribe",
         description="Prints live data, one line a message.",
@@ -60,20 +64,26 @@ def run(arguments: Sequence[str]) -> int:
     channels_help = f"{', '.join(CHANNELS)} (without any: {' '.join(_DEFAULT_CHANNELS)})"
     parser.add_argument("channels", nargs="*", metavar="CHANNEL", help=channels_help)
     parser.add_argument("--url", default=_DEFAULT_URL, help=f"the server ({_DEFAULT_URL})")
-    parser.add_argument("--token", default=os.environ.get(_TOKEN_VARIABLE), help=f"a token (${_TOKEN_VARIABLE})")
+    parser.add_argument("--token", default=os.environ.get(TOKEN_VARIABLE), help=f"a token (${TOKEN_VARIABLE})")
     for flag, (_, _, text) in _FILTERS.items():
         more = f"{text}; may be repeated"
         parser.add_argument(f"--{flag}", action="append", default=[], metavar=flag.upper(), help=more)
     parser.add_argument("--json", action="store_true", help="print each message as JSON, on one line")
     parser.add_argument("--count", type=int, metavar="N", help="end after N messages")
-    options = parser.parse_args(arguments)
-    subscriptions = _choose(parser, options)
-    if not options.token or not _TOKEN.fullmatch(options.token):
-        parser.error(f"argument --token: must be a token, as `{PROGRAM} token` prints it; so may ${_TOKEN_VARIABLE}")
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print live data until Ctrl-C."""
+    taking = parser()
+    options = taking.parse_args(arguments)
+    subscriptions = _choose(taking, options)
+    if not options.token or not TOKEN_FORM.fullmatch(options.token):
+        taking.error(f"argument --token: must be a token, as `{PROGRAM} token` prints it; so may ${TOKEN_VARIABLE}")
     if not _is_websocket_url(options.url):
-        parser.error(f"argument --url: must be like {_DEFAULT_URL} or wss://server.example/ws")
+        taking.error(f"argument --url: must be like {_DEFAULT_URL} or wss://server.example/ws")
     if options.count is not None and options.count < 1:
-        parser.error("argument --count: must be at least 1")
+        taking.error("argument --count: must be at least 1")
     return _watch(options.url, options.token, subscriptions, as_json=options.json, count=options.count)
 
 
@@ -108,8 +118,6 @@ def _watch(
 ) -> int:
     """Print what comes, until there was enough of it."""
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a character that it can't write is no reason to end
     try:
         import asyncio  # noqa: PLC0415
 
@@ -129,8 +137,6 @@ def _watch(
     except KeyboardInterrupt:
         if sys.stderr.isatty():  # which shows ^C at the beginning of a line
             print(file=sys.stderr)
-    except BrokenPipeError:  # nobody reads any more; what is left in the buffer must not fail again at the exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ValtronicsError as error:
         complain([str(error)])
         return EXIT_FAILURE
