@@ -24,6 +24,7 @@ __all__ = ["COMMANDS", "main", "module_of"]
 COMMANDS: Final = {
     "token": "--sub USER [flags]",
     "subscribe": "[CHANNEL ...] [flags]",
+    "publish": "KIND [flags]",
     "health": "[flags]",
     "check-config": "[--config FILE.toml]",
     "print-config": "[--format toml|env|schema]",
