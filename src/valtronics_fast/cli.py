@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "main", "module_of"]
 
 COMMANDS: Final = {
-    "token": "--sub USER [flags]",
+    "token": "create|verify [flags]",
     "subscribe": "[CHANNEL ...] [flags]",
     "publish": "KIND [flags]",
     "health": "[flags]",

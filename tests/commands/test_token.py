@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import io
+import json
 from typing import TYPE_CHECKING
 
 import jwt
 import pytest
 
 from command_line import exit_code, faults, no_variables
-from valtronics_fast.commands.parsing import EXIT_OK
+from valtronics_fast.commands.parsing import EXIT_FAILURE, EXIT_OK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,11 +20,19 @@ pytestmark = pytest.mark.usefixtures("no_variables")
 SECRET = "w7Qz-M2pLr9_TfXc4VbNsJ8hKd3yGa5e"
 
 
-def test_help_of_token(capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_code("token", "--help") == EXIT_OK
+@pytest.mark.parametrize(
+    ("action", "flags"),
+    [
+        ("create", ("--sub", "--channels", "--devices", "--publish", "--min-interval", "--expires", "--config")),
+        ("verify", ("--token", "--json", "--config")),
+    ],
+)
+def test_help_of_token(capsys: pytest.CaptureFixture[str], action: str, flags: tuple[str, ...]) -> None:
+    assert exit_code("token", action, "--help") == EXIT_OK
     text = capsys.readouterr().out
-    for flag in ("--sub", "--channels", "--devices", "--publish", "--min-interval", "--expires", "--config"):
-        assert flag in text
+    assert [flag for flag in (*flags, "examples:", "exit codes:") if flag not in text] == []
+    assert exit_code("token", "--help") == EXIT_OK
+    assert f"valtronics-fast token {action} --help" in capsys.readouterr().out
 
 
 def minted(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
@@ -58,9 +68,10 @@ def _secret(no_variables: None, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_token_is_printed(
     capsys: pytest.CaptureFixture[str], arguments: list[str], claims: dict[str, object]
 ) -> None:
-    found = minted(capsys, "--sub", "alice", *arguments)
-    assert isinstance(found.pop("exp"), int)
-    assert found == {"sub": "alice", "aud": "dashboards", **claims}
+    for action in ([], ["create"]):
+        found = minted(capsys, *action, "--sub", "alice", *arguments)
+        assert isinstance(found.pop("exp"), int)
+        assert found == {"sub": "alice", "aud": "dashboards", **claims}
 
 
 @pytest.mark.usefixtures("_secret")
@@ -109,3 +120,50 @@ def test_without_a_secret_there_is_no_token(
     monkeypatch.setenv("VFAST_AUTH__JWKS_URL", "https://id.example/keys")
     (fault,) = faults(capsys, "token", "--sub", "a")
     assert fault.startswith("auth.algorithms has ES256: ")
+
+
+@pytest.mark.usefixtures("_secret")
+class TestVerify:
+    """`token verify`: where the token comes from, and what is told of it."""
+
+    @pytest.fixture
+    def good(self, capsys: pytest.CaptureFixture[str]) -> str:
+        assert exit_code("token", "create", "--sub", "alice", "--devices", "1,2") == EXIT_OK
+        return capsys.readouterr().out.strip()
+
+    @pytest.mark.parametrize("source", ["flag", "variable", "input", "dash"])
+    def test_a_good_token_from_everywhere(
+        self, good: str, source: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"{good}\n".encode())))
+        if source in {"variable", "dash"}:
+            monkeypatch.setenv("VALTRONICS_TOKEN", good if source == "variable" else "a.b.c")
+        flags = {"flag": ["--token", good], "dash": ["--token", "-"]}.get(source, [])
+        assert exit_code("token", "verify", *flags) == EXIT_OK
+        captured = capsys.readouterr()
+        first, *rest = captured.out.splitlines()
+        named = {"flag": "--token", "variable": "$VALTRONICS_TOKEN"}.get(source, "the standard input")
+        assert first == f"valid: the server takes this token (from {named})"
+        assert '  sub      "alice"' in rest
+        assert "  sees telemetry, alerts, devices, system, devices 1, 2" in rest
+        assert (good.rpartition(".")[2] in captured.out, captured.err) == (False, "")
+
+    def test_a_refused_one_is_explained_and_not_shown(self, good: str, capsys: pytest.CaptureFixture[str]) -> None:
+        changed = good[:-4] + "AAAA"
+        assert exit_code("token", "verify", "--token", changed) == EXIT_FAILURE
+        first, *rest = capsys.readouterr().out.splitlines()
+        assert first.startswith("refused: it is signed with another key than the configured one, or was changed (")
+        assert '  sub      "alice"' in rest
+        assert changed not in "".join([first, *rest])
+        assert exit_code("token", "verify", "--token", changed, "--json") == EXIT_FAILURE
+        told = json.loads(capsys.readouterr().out)
+        assert (told["valid"], told["refused"]["reason"], told["claims"]["devices"]) == (False, "bad_signature", [1, 2])
+
+    def test_without_a_token(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
+        assert faults(capsys, "token", "verify") == ["there is no token in the standard input"]
+
+    def test_without_a_key(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("VFAST_AUTH__SECRET")
+        (fault,) = faults(capsys, "token", "verify", "--token", "a.b.c")
+        assert fault.startswith("auth.algorithms must have a key each")

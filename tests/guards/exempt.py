@@ -67,6 +67,7 @@ NO_GUARDS = {
     "commands.settings": _OPERATOR,
     "commands.subscribe": _OPERATOR,
     "commands.token": _OPERATOR,
+    "commands.verdict": _OPERATOR,
     "config_aliases": _OPERATOR,
     "config_limits": "bounds of settings by type: `setting`",
     "config_lines": _OPERATOR,
