@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "token": "create|verify [flags]",
     "subscribe": "[CHANNEL ...] [flags]",
     "publish": "KIND [flags]",
+    "top": "[flags]",
     "health": "[flags]",
     "check-config": "[--config FILE.toml]",
     "print-config": "[--format toml|env|schema]",

@@ -1,0 +1,141 @@
+"""`top` as a process, on a terminal and without, with a server that runs in the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+
+import pytest
+
+from harness import running, telemetry, until
+from process import finished
+from pseudo_terminal import on_a_terminal
+from services import free_port
+
+ENTERED, LEFT = "\x1b[?1049h", "\x1b[?1049l"
+
+
+@pytest.mark.parametrize("end", ["q", "ctrl-c", "count", "SIGTERM", "SIGHUP"])
+async def test_the_terminal_is_as_before_afterwards(end: str) -> None:
+    async with running() as site:
+        arguments = ["top", "--url", site.http_url(""), "--interval", "50ms", *(["--count", "3"] * (end == "count"))]
+        async with on_a_terminal(*arguments) as terminal:
+            modes = terminal.modes()
+            await terminal.shows("CHANNEL")
+            if end in {"q", "ctrl-c"}:
+                terminal.press(b"q" if end == "q" else b"\x03")
+            elif end != "count":
+                terminal.process.send_signal(getattr(signal, end))
+            code = await terminal.ended()
+            expected = {"ctrl-c": 130, "SIGTERM": -signal.SIGTERM, "SIGHUP": -signal.SIGHUP}
+            assert code == expected.get(end, 0)
+            assert (terminal.written.count(ENTERED), terminal.written.count(LEFT)) == (1, 1)
+            assert terminal.written.rstrip("\r\n").endswith(f"\x1b[?7h\x1b[?25h{LEFT}")
+            assert terminal.modes() == modes
+            assert "Traceback" not in terminal.written
+
+
+async def test_the_page_changes_as_the_server_does() -> None:
+    async with running() as site, on_a_terminal("top", "--url", site.http_url(""), "--interval", "50ms") as terminal:
+        await terminal.shows("connections  0 ")
+        async with site.client() as client:
+            await client.subscribe("telemetry")
+            await until(lambda: site.server.publish(telemetry()))
+            await terminal.shows("connections  1 ")
+        terminal.press(b"x")  # a key that does nothing
+        terminal.press(b"q")
+        assert await terminal.ended() == 0
+
+
+async def test_a_page_fits_its_terminal_and_follows_its_size() -> None:
+    async with (
+        running() as site,
+        on_a_terminal("top", "--url", site.http_url(""), "--interval", "1h", columns=100, lines=30) as terminal,
+    ):
+        page = await terminal.shows("backplane memory")
+        assert "PUBLICATIONS/s" in page
+        seen = len(terminal.written)
+        terminal.resize(20, 5)
+        page = await terminal.shows("out  ", since=seen)
+        lines = page.replace("\r", "").split("\n")
+        assert len(lines) <= 5
+        assert max(map(len, lines)) <= 20
+        terminal.press(b"q")
+        assert await terminal.ended() == 0
+
+
+async def test_ctrl_z_gives_the_terminal_back_until_it_goes_on() -> None:
+    async with running() as site, on_a_terminal("top", "--url", site.http_url(""), "--interval", "50ms") as terminal:
+        modes = terminal.modes()
+        await terminal.shows("CHANNEL")
+        os.kill(terminal.process.pid, signal.SIGTSTP)
+        await until(lambda: terminal.written.endswith(LEFT))
+        assert terminal.modes() == modes
+        seen = len(terminal.written)
+        terminal.process.send_signal(signal.SIGCONT)
+        await terminal.shows("CHANNEL", since=seen)
+        assert terminal.modes() != modes
+        terminal.press(b"q")
+        assert await terminal.ended() == 0
+
+
+async def test_a_server_that_goes_is_told_with_what_was_seen_last() -> None:
+    async with running() as site, on_a_terminal("top", "--url", site.http_url(""), "--interval", "50ms") as terminal:
+        await terminal.shows("CHANNEL")
+        await site.server.stop()
+        seen = len(terminal.written)
+        await terminal.shows("Connection refused", since=seen)
+        await terminal.shows("CHANNEL", since=seen)
+        terminal.press(b"q")
+        assert await terminal.ended() == 0
+
+
+async def test_a_dumb_terminal_gets_lines() -> None:
+    async with (
+        running() as site,
+        on_a_terminal("top", "--url", site.http_url(""), "--count", "1", TERM="dumb") as terminal,
+    ):
+        assert await terminal.ended() == 0
+        assert "\x1b" not in terminal.written
+        assert "connections 0" in terminal.written
+
+
+async def test_lines_and_json_when_piped() -> None:
+    async with running(http={"api_key": "k"}) as site:
+        arguments = ("top", "--url", site.http_url(""), "--interval", "10ms", "--count", "3", "--key", "k")
+        code, out, err = await finished(*arguments)
+        assert (code, err) == (0, "")
+        lines = out.splitlines()
+        assert len(lines) == 3
+        assert all(re.fullmatch(r"\d\d:\d\d:\d\d  connections 0  in .*  answered in [\d.]+ ms", line) for line in lines)
+        code, out, _ = await finished(*arguments, "--json")
+        looks = [json.loads(line) for line in out.splitlines()]
+        assert [look["figures"]["sent_per_second"] for look in looks] == [None, 0, 0]
+        assert looks[-1]["stats"]["uptime"] > 0
+
+
+async def test_who_may_not_look() -> None:
+    async with running(http={"api_key": "k"}) as site:
+        code, out, err = await finished("top", "--url", site.http_url(""), "--key", "wrong", "--count", "1")
+        assert (code, out, "401 Unauthorized" in err) == (1, "", True)
+        code, _, err = await finished("top", "--url", site.url("", scheme="http"), "--count", "1")
+        assert code == 1
+    code, _, err = await finished("top", "--url", f"http://127.0.0.1:{free_port()}")
+    assert (code, "Connection refused" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--interval", "0"], "argument --interval: must be above 0"),
+        (["--interval", "soon"], "argument --interval: a duration is"),
+        (["--count", "0"], "argument --count: must be at least 1"),
+        (["--url", "x"], "argument --url: must be like http://"),
+    ],
+)
+async def test_faults(arguments: list[str], told: str) -> None:
+    code, out, err = await finished("top", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"valtronics-fast: {told}")
