@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "subscribe": "[CHANNEL ...] [flags]",
     "publish": "KIND [flags]",
     "top": "[flags]",
+    "bench": "[flags]",
     "health": "[flags]",
     "check-config": "[--config FILE.toml]",
     "print-config": "[--format toml|env|schema]",

@@ -115,9 +115,9 @@ def test_what_is_no_json_object_is_empty() -> None:
     ("header", "seconds"), [(b"7", 7.0), (b"Fri, 31 Dec 1999 23:59:59 GMT", 0.0), (b"9" * 30, 0.0), (b"-1", 0.0)]
 )
 def test_retry_after(header: bytes, seconds: float) -> None:
-    with answering(OK.replace(b"\r\n\r\n", b"\r\nRetry-After: " + header + b"\r\n\r\n")) as url:
-        with closing(Api(url)) as api:
-            assert api.get("/").retry_after == seconds
+    answer = OK.replace(b"\r\n\r\n", b"\r\nRetry-After: " + header + b"\r\n\r\n")
+    with answering(answer) as url, closing(Api(url)) as api:
+        assert api.get("/").retry_after == seconds
 
 
 def test_nobody_there() -> None:

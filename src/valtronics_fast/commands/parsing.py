@@ -20,10 +20,12 @@ __all__ = [
     "PROGRAM",
     "TOKEN_FORM",
     "TOKEN_VARIABLE",
+    "WEBSOCKET_URL",
     "Parser",
     "above_zero",
     "add_url",
     "complain",
+    "is_websocket_url",
     "parse_time",
     "printable",
     "split",
@@ -39,6 +41,9 @@ PROGRAM: Final = "valtronics-fast"
 
 API_URL: Final = "http://127.0.0.1:8001"
 """Where the HTTP API of a server with default settings is."""
+
+WEBSOCKET_URL: Final = "ws://127.0.0.1:8000/ws"
+"""And its WebSocket."""
 
 TOKEN_VARIABLE: Final = "VALTRONICS_TOKEN"  # noqa: S105 - its name
 KEY_VARIABLE: Final = "VALTRONICS_API_KEY"
@@ -83,6 +88,17 @@ def parse_time(name: str, text: str) -> float:
 def split(text: str) -> list[str]:
     """Split a list at its commas."""
     return [entry for part in text.split(",") if (entry := part.strip())]
+
+
+def is_websocket_url(text: str) -> bool:
+    """Say whether a text is a URL of a WebSocket."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 - as in printable
+
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"ws", "wss"} and bool(parts.hostname) and parts.port != 0 and text.isprintable()
+    except ValueError:  # a port that is none, for instance
+        return False
 
 
 def printable(text: str) -> str:

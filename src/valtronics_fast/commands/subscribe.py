@@ -6,7 +6,6 @@ import os
 import sys
 from contextlib import aclosing
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from valtronics_fast._core.wire import CHANNELS
 from valtronics_fast.commands.parsing import (
@@ -15,8 +14,10 @@ from valtronics_fast.commands.parsing import (
     PROGRAM,
     TOKEN_FORM,
     TOKEN_VARIABLE,
+    WEBSOCKET_URL,
     Parser,
     complain,
+    is_websocket_url,
 )
 from valtronics_fast.errors import ValtronicsError
 
@@ -42,7 +43,6 @@ exit codes:
   2  the command line has a fault
 """
 
-_DEFAULT_URL = "ws://127.0.0.1:8000/ws"
 _DEFAULT_CHANNELS = ("telemetry", "alerts", "devices")
 
 # The flags of subscribe that filter: the filter's name in the protocol, the channels that have it, help.
@@ -63,7 +63,7 @@ def parser() -> Parser:
     )
     channels_help = f"{', '.join(CHANNELS)} (without any: {' '.join(_DEFAULT_CHANNELS)})"
     parser.add_argument("channels", nargs="*", metavar="CHANNEL", help=channels_help)
-    parser.add_argument("--url", default=_DEFAULT_URL, help=f"the server ({_DEFAULT_URL})")
+    parser.add_argument("--url", default=WEBSOCKET_URL, help=f"the server ({WEBSOCKET_URL})")
     parser.add_argument("--token", default=os.environ.get(TOKEN_VARIABLE), help=f"a token (${TOKEN_VARIABLE})")
     for flag, (_, _, text) in _FILTERS.items():
         more = f"{text}; may be repeated"
@@ -80,8 +80,8 @@ def run(arguments: Sequence[str]) -> int:
     subscriptions = _choose(taking, options)
     if not options.token or not TOKEN_FORM.fullmatch(options.token):
         taking.error(f"argument --token: must be a token, as `{PROGRAM} token` prints it; so may ${TOKEN_VARIABLE}")
-    if not _is_websocket_url(options.url):
-        taking.error(f"argument --url: must be like {_DEFAULT_URL} or wss://server.example/ws")
+    if not is_websocket_url(options.url):
+        taking.error(f"argument --url: must be like {WEBSOCKET_URL} or wss://server.example/ws")
     if options.count is not None and options.count < 1:
         taking.error("argument --count: must be at least 1")
     return _watch(options.url, options.token, subscriptions, as_json=options.json, count=options.count)
@@ -102,15 +102,6 @@ def _choose(parser: Parser, options: argparse.Namespace) -> dict[str, dict[str, 
                 parser.error(f"argument --{flag}: must be printable")
             subscriptions |= {name: {**subscriptions[name], key: values} for name in filtered}
     return subscriptions
-
-
-def _is_websocket_url(text: str) -> bool:
-    """Say whether a text is a URL of a WebSocket."""
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in {"ws", "wss"} and bool(parts.hostname) and parts.port != 0 and text.isprintable()
-    except ValueError:  # a port that is none, for instance
-        return False
 
 
 def _watch(

@@ -1,0 +1,1 @@
+"""A load test of a server: what the command `bench` runs."""
