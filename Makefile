@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard src/_core/*)
 
-.PHONY: build demo test sanitize guards fuzz abuse cluster lint types bench docs clean
+.PHONY: build demo test sanitize guards fuzz abuse cluster lint types image-check bench docs clean
 .DEFAULT_GOAL := build
 
 $(BIN)/python:
@@ -96,13 +96,17 @@ cluster: $(VENV)/.tools  ## harm a cluster of three nodes for some minutes (docs
 	@tests/install-packages.sh
 	PYTHONPATH=tests $(BIN)/python -m cluster $(if $(ROWS),--rows $(ROWS)) $(FLAGS)
 
-lint: $(VENV)/.tools  ## ruff and cython-lint
+lint: $(VENV)/.tools  ## ruff, cython-lint and hadolint
 	$(BIN)/ruff check src tests bench
+	$(BIN)/hadolint deploy/Dockerfile
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint src/_core  # it calls pycodestyle
 
 types: $(VENV)/.tools  ## mypy --strict, and the stubs against the compiled modules
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest valtronics_fast._core --allowlist tests/stubtest-allowlist.txt
+
+image-check: $(VENV)/.tools  ## what deploy/Dockerfile does, without Docker: some three minutes
+	$(BIN)/python -m pytest -q tests/deploy/image_check.py
 
 bench: $(VENV)/.tools  ## benchmarks of the core, beside the stored baseline (bench/README.md)
 	@mkdir -p build

@@ -6,10 +6,12 @@ set -eu
 
 missing=""
 for pair in mosquitto:mosquitto mosquitto_pub:mosquitto-clients node:nodejs redis-server:redis-server \
-    redis-sentinel:redis-sentinel redis-cli:redis-tools nats-server:nats-server; do
+    redis-sentinel:redis-sentinel redis-cli:redis-tools nats-server:nats-server nginx:nginx promtool:prometheus \
+    docker-compose:docker-compose systemd-analyze:systemd strace:strace openssl:openssl curl:curl; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
 done
 [ -d /usr/share/nodejs/ws ] || missing="$missing node-ws"
+[ -f /usr/lib/nginx/modules/ngx_stream_module.so ] || missing="$missing libnginx-mod-stream"
 if [ "${1:-}" = clang ]; then
     missing=""
     fuzzer="$(clang -print-file-name="libclang_rt.fuzzer_no_main-$(uname -m).a" 2>/dev/null || true)"
