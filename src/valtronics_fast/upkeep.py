@@ -1,4 +1,4 @@
-"""What a running server looks after: its memory, its descriptors, and that its log says what it leaves out."""
+"""What a server looks after: memory, descriptors, how late its event loop is, and that its log tells what it omits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from valtronics_fast.descriptors import DescriptorWatch
 from valtronics_fast.logging import PERIOD, tell_suppressed
+from valtronics_fast.loop_lag import LoopLag
 from valtronics_fast.memory import CONNECTION, SUBSCRIPTION, TLS, Trimmer
 from valtronics_fast.memory_limit import MemoryLimit
 
@@ -36,17 +37,18 @@ class Upkeep:
         self._limit = MemoryLimit(memory, refuse=refuse, shed=hub.shed)
         self._descriptors = DescriptorWatch()
         self._trimmer = Trimmer(self.used)
+        self._lag = LoopLag()
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin; within the running event loop."""
-        for each in (self._trimmer, self._limit, self._descriptors):
+        for each in (self._trimmer, self._limit, self._descriptors, self._lag):
             each.start()
         self._tell_suppressed()
 
     def stop(self) -> None:
         """End. Idempotent."""
-        for each in (self._trimmer, self._limit, self._descriptors):
+        for each in (self._trimmer, self._limit, self._descriptors, self._lag):
             each.stop()
         if self._timer is not None:
             self._timer.cancel()
@@ -62,6 +64,7 @@ class Upkeep:
             "seconds_without_descriptors": self._descriptors.exhausted,
             "short_of_memory": self._limit.exceeded,
             "closed_for_memory": self._limit.closed,
+            "event_loop": self._lag.stats(),
         }
 
     def _tell_suppressed(self) -> None:
