@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
 DEVICES = 10
-TOKEN = jwt.encode({"sub": "watcher", "exp": 4_000_000_000}, SECRET, algorithm="HS256")
+TOKEN = jwt.encode({"sub": "watcher", "exp": 4_000_000_000, "monitor": True}, SECRET, algorithm="HS256")
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
 # What is published while nobody is connected must not be dropped: a leader is missed after five seconds.
 BROKER = ("max_queued_messages 0", "max_inflight_messages 100")
 
@@ -158,7 +159,7 @@ class Site:
         timeout = aiohttp.ClientTimeout(total=5)
         with suppress(OSError, aiohttp.ClientError, TimeoutError):
             async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
+                aiohttp.ClientSession(timeout=timeout, headers=BEARER) as session,
                 session.get(self.nodes[node].http + path) as answer,
             ):
                 return await answer.json()
@@ -183,9 +184,8 @@ class Site:
 
     async def watch(self, node: int, *channels: str) -> Watcher:
         """Subscribe to channels at a node; to telemetry when there are none."""
-        headers = {"Authorization": f"Bearer {TOKEN}"}
         url = self.nodes[node].url
-        socket = await self._stack.enter_async_context(connect(url, additional_headers=headers, max_queue=None))
+        socket = await self._stack.enter_async_context(connect(url, additional_headers=BEARER, max_queue=None))
         watcher = Watcher(socket)
         self._stack.push_async_callback(watcher.end)
         wanted = channels or ("telemetry",)

@@ -125,6 +125,12 @@ class Site:
         """Return a good token; the arguments are those of `tokens.mint`."""
         return mint(self.server.config.auth, user, **claims)
 
+    async def figures(self) -> tuple[int, Message]:
+        """Ask for the server's figures over HTTP; return the status and what was answered."""
+        headers = {"Authorization": f"Bearer {self.token('monitor', monitor=True)}"}
+        status, figures, _ = await http("GET", self.http_url("/api/v1/stats"), headers=headers)
+        return status, figures
+
     @asynccontextmanager
     async def connect(self, path: str = "/ws", **options: Any) -> AsyncIterator[Client]:
         """Connect without authenticating; `options` are those of `websockets.connect`."""

@@ -33,6 +33,7 @@ GRANTS = {
     "telemetry-token": Grant("t", 2e9, publish=1),
     "device-token": Grant("d", 2e9, publish=15, devices=frozenset({1})),
     "reader-token": Grant("r", 2e9),
+    "monitor-token": Grant("m", 2e9, channels=0, monitor=True),
 }
 
 
@@ -128,7 +129,8 @@ class Served:
         self.suspects = Suspects(security)
         trusted = TrustedProxies(security.trusted_proxies)
         verifying = parts.pop("verify", verify)
-        self.guard = HttpGuard(config, verifying, trusted, self.suspects, self.statistics)
+        demo = parts.pop("demo", False)
+        self.guard = HttpGuard(config, verifying, trusted, self.suspects, self.statistics, demo=demo)
         figures = {"active": 3, "close_codes": {1000: 1}}
         own = {"guard": self.guard, "stats": telling(figures)}
         parts = own | {"explain": explain, "rebalance": rebalance} | parts

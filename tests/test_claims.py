@@ -108,6 +108,15 @@ def test_min_interval_of_a_wrong_type_or_size(value: object) -> None:
     assert refused({"min_interval": value}).reason == AuthReason.BAD_MIN_INTERVAL
 
 
+def test_monitor_has_to_be_said() -> None:
+    assert [judge(claims).monitor for claims in ({}, {"monitor": False}, {"monitor": True})] == [False, False, True]
+
+
+@pytest.mark.parametrize("value", ["true", 1, None, ["telemetry"]])
+def test_monitor_of_a_wrong_type(value: object) -> None:
+    assert refused({"monitor": value}).reason == AuthReason.BAD_MONITOR
+
+
 def test_devices_are_canonical() -> None:
     grant = judge({"devices": [1, "1", "2", "02", -3, "-3", "pump", "é"]})
     assert grant.devices == frozenset([1, 2, "02", -3, "pump", "é"])

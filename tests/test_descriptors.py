@@ -27,6 +27,7 @@ from valtronics_fast.descriptors import DescriptorWatch, raise_descriptor_limit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+KEY = "key-of-the-operator"
 TIMEOUT = 30.0
 RAISE = """
 import resource, sys
@@ -143,7 +144,7 @@ def program(*limits: int, **settings: str) -> Iterator[tuple[subprocess.Popen[st
     """Run the whole program with limits; yield it with its ports."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("VFAST_")}
     ports = free_port(), free_port()
-    settings |= {"VFAST_SERVER__PORT": str(ports[0]), "VFAST_HTTP__PORT": str(ports[1])}
+    settings |= {"VFAST_SERVER__PORT": str(ports[0]), "VFAST_HTTP__PORT": str(ports[1]), "VFAST_HTTP__API_KEY": KEY}
     with subprocess.Popen(
         limited_to(*limits, "-m", "valtronics_fast"),
         env=clean | settings | {"VFAST_LOGGING__FORMAT": "json"},
@@ -161,7 +162,8 @@ def program(*limits: int, **settings: str) -> Iterator[tuple[subprocess.Popen[st
 
 
 def stats(port: int) -> dict[str, Any]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/stats", timeout=TIMEOUT) as answer:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/v1/stats", headers={"X-API-Key": KEY})
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         found: dict[str, Any] = json.load(answer)
         return found
 

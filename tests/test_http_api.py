@@ -156,22 +156,23 @@ class TestExplain:
         assert (got, answer["error"]) == (status, error)
 
     @pytest.mark.parametrize(
-        ("headers", "status"), [({}, 401), (bearer("reader-token"), 403), (bearer("writer-token"), 403)]
+        ("headers", "status"),
+        [({}, 401), *((bearer(f"{name}-token"), 403) for name in ("reader", "writer", "monitor"))],
     )
     async def test_only_the_key_opens_it(self, served: Served, headers: dict[str, str], status: int) -> None:
         assert (await served.ask("GET", self.PATH, headers=headers))[0] == status
 
-    async def test_open_on_loopback_without_a_key(self, serve: Serve) -> None:
-        assert (await (await serve(api_key="")).ask("GET", self.PATH))[0] == 200
+    async def test_open_in_a_demo_on_loopback(self, serve: Serve) -> None:
+        assert (await (await serve(api_key="", demo=True)).ask("GET", self.PATH))[0] == 200
 
 
 class TestStats:
     STATS = (200, {"active": 3, "close_codes": {"1000": 1}})
 
-    async def test_open_on_loopback_without_a_key(self, serve: Serve) -> None:
-        assert await (await serve(api_key="")).ask("GET", "/api/v1/stats") == self.STATS
+    async def test_open_in_a_demo_on_loopback(self, serve: Serve) -> None:
+        assert await (await serve(api_key="", demo=True)).ask("GET", "/api/v1/stats") == self.STATS
 
-    @pytest.mark.parametrize("headers", [WITH_KEY, bearer("writer-token")])
+    @pytest.mark.parametrize("headers", [WITH_KEY, bearer("writer-token"), bearer("monitor-token")])
     async def test_authorised(self, served: Served, headers: dict[str, str]) -> None:
         assert await served.ask("GET", "/api/v1/stats", headers=headers) == self.STATS
 

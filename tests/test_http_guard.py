@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
-from http_served import KEY, WITH_KEY, Serve, Served, bearer, serving, verify
+from http_served import JSON, KEY, WITH_KEY, Serve, Served, bearer, serving, telemetry, verify
 from valtronics_fast.addresses import TrustedProxies
 from valtronics_fast.config import HttpConfig, SecurityConfig
-from valtronics_fast.http_guard import HttpGuard
+from valtronics_fast.http_guard import HttpGuard, is_local
 from valtronics_fast.statistics import Statistics
 from valtronics_fast.suspects import Suspects, Suspicion
 
@@ -51,9 +52,41 @@ def behind(address: str, headers: dict[str, str]) -> dict[str, str]:
 )
 def test_where_the_figures_are_open(host: str, is_open: bool) -> None:
     suspects = Suspects(SecurityConfig())
-    for key in ("", KEY):
-        guard = HttpGuard(HttpConfig(host=host, api_key=key), verify, TrustedProxies(), suspects, Statistics())
-        assert guard.open_to_all == (is_open and not key)
+    for key, demo in (("", True), ("", False), (KEY, True)):
+        config = HttpConfig(host=host, api_key=key)
+        guard = HttpGuard(config, verify, TrustedProxies(), suspects, Statistics(), demo=demo)
+        assert guard._opens == (is_open and demo and not key)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example:8001"},  # its name means this machine now
+        {"Host": "192.0.2.1"},
+        {"Host": ""},
+        {"X-Forwarded-For": "192.0.2.1"},
+        {"Forwarded": "for=192.0.2.1"},
+        {"Via": "1.1 proxy"},
+    ],
+)
+async def test_a_demo_is_open_to_this_machine_alone(serve: Serve, headers: dict[str, str]) -> None:
+    served = await serve(api_key="", demo=True)
+    assert (await served.ask("GET", STATS))[0] == 200
+    assert (await served.ask("GET", STATS, headers={"Host": "localhost"}))[0] == 200
+    assert (await served.ask("GET", STATS, headers={"Host": "[::1]:1"}))[0] == 200
+    assert (await served.ask("GET", STATS, headers=headers))[0] == 401
+
+
+@pytest.mark.parametrize(("peer", "local"), [("127.0.0.1", True), ("::1", True), ("192.0.2.1", False), ("", False)])
+def test_who_is_on_this_machine(peer: str, local: bool) -> None:
+    request = make_mocked_request("GET", "/", {"Host": "localhost:8001"}).clone(remote=peer)
+    assert is_local(request) == local
+
+
+async def test_a_token_that_may_monitor_may_do_nothing_else(served: Served) -> None:
+    assert (await served.ask("GET", STATS, headers=bearer("monitor-token")))[0] == 200
+    assert (await served.publish(telemetry(), bearer("monitor-token") | JSON))[0] == 403
+    assert (await served.ask("POST", "/api/v1/rebalance", headers=bearer("monitor-token")))[0] == 403
 
 
 async def test_refused_credentials_are_counted_by_reason(served: Served) -> None:

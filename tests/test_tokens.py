@@ -63,6 +63,11 @@ def test_a_rate_is_lowered_by_a_claim() -> None:
     assert "min_interval" not in claims(mint(AUTH, "alice"))
 
 
+def test_monitor_stands_in_a_token_that_may() -> None:
+    assert claims(mint(AUTH, "alice", monitor=True))["monitor"] is True
+    assert "monitor" not in claims(mint(AUTH, "alice"))
+
+
 def test_the_first_algorithm_with_a_secret_is_used() -> None:
     auth = AuthConfig(secret=SECRET * 2, algorithms=("HS512", "HS256"))
     assert jwt.get_unverified_header(mint(auth, "alice"))["alg"] == "HS512"

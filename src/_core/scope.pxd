@@ -19,5 +19,6 @@ cdef class Grant:
         # Canonical device ids; None: every device.
         readonly frozenset devices
         readonly double min_interval    # seconds between two updates of a device, at least
+        readonly bint monitor           # the server's own figures may be read
 
     cdef bint allows_device(self, object device)

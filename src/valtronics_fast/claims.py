@@ -61,6 +61,7 @@ class AuthReason(StrEnum):
     BAD_DEVICES = "bad_devices"
     BAD_PUBLISH = "bad_publish"
     BAD_MIN_INTERVAL = "bad_min_interval"
+    BAD_MONITOR = "bad_monitor"
 
 
 def grant_from_claims(claims: Mapping[str, object], config: AuthConfig, now: float) -> Grant:
@@ -96,6 +97,7 @@ def grant_from_claims(claims: Mapping[str, object], config: AuthConfig, now: flo
         publish=_publish(claims.get("publish", False)),
         devices=_devices(claims, config),
         min_interval=_min_interval(claims.get("min_interval", 0)),
+        monitor=_monitor(claims.get("monitor", False)),
     )
     if now >= expires_at + config.leeway:
         raise AuthError(AuthReason.EXPIRED, ErrorCode.TOKEN_EXPIRED)
@@ -148,6 +150,13 @@ def _min_interval(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_INTERVAL:
         return float(value)
     raise AuthError(AuthReason.BAD_MIN_INTERVAL)
+
+
+def _monitor(value: object) -> bool:
+    """Return whether the server's own figures may be read."""
+    if isinstance(value, bool):
+        return value
+    raise AuthError(AuthReason.BAD_MONITOR)
 
 
 def _mask(names: object, reason: AuthReason) -> int:

@@ -162,14 +162,12 @@ class HttpApi:
         return json_answer(200 if ready else 503, {"status": word, "checks": checks})
 
     async def _get_stats(self, request: web.BaseRequest) -> web.Response:
-        if not self._guard.open_to_all:
-            await self._guard.authorise(request)
+        await self._guard.authorise_reader(request)
         return json_answer(200, await self._stats())
 
     async def _get_explain(self, request: web.BaseRequest) -> web.Response:
         """Answer why a connection gets what it gets. It tells of other users: a publisher's token is not enough."""
-        if not self._guard.open_to_all:
-            await self._guard.authorise_operator(request)
+        await self._guard.authorise_operator(request, reading=True)
         number, device = request.query.get("connection", ""), request.query.get("device")
         if not (number.isascii() and number.isdecimal() and len(number) <= MAX_DIGITS):
             raise _invalid("connection is the number of a connection, as the log has it")

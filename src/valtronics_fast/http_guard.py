@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import math
+import re
 from typing import TYPE_CHECKING
 
 from valtronics_fast._core.scope import Grant
@@ -24,15 +25,35 @@ if TYPE_CHECKING:
     from valtronics_fast.statistics import Statistics
     from valtronics_fast.suspects import Suspects
 
-__all__ = ["HttpGuard"]
+__all__ = ["HttpGuard", "is_local", "named_host"]
 
 BAD_API_KEY = "bad_api_key"
 NO_CREDENTIAL = "no_credential"
 
 _ALL_CHANNELS = sum(1 << channel for channel in Channel)
 _FORWARDING = ("x-forwarded-for", "forwarded")
+_PASSED_ON = (*_FORWARDING, "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
+
+# RFC 3986, section 3.2.2, without what no browser sends; what matches may stand in a header.
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
 _log = limited("valtronics_fast.http_guard")
+
+
+def named_host(request: web.BaseRequest) -> str:
+    """Return the host that the client asked for, without port and brackets; "" where there is none that is one."""
+    match = _HOST.fullmatch(request.headers.get("Host", "").lower())
+    return match[1].strip("[]") if match else ""
+
+
+def is_local(request: web.BaseRequest) -> bool:
+    """Say whether a request comes from this machine, and was meant for it.
+
+    A page whose own name has come to mean this machine (DNS rebinding) asks for that name. A reverse proxy here speaks
+    for others; one that does not say so can't be told from them.
+    """
+    passed_on = any(name in request.headers for name in _PASSED_ON)
+    return is_loopback(request.remote or "") and is_loopback(named_host(request)) and not passed_on
 
 
 class HttpGuard:
@@ -44,10 +65,10 @@ class HttpGuard:
         trusted: proxies that are believed whose request they pass on.
         suspects: counts failures, and knows who is banned.
         statistics: counts refused credentials.
+        demo: whether it is one, whose figures need no credential on this machine.
 
     Attributes:
         operator: what the API key permits.
-        open_to_all: whether the figures need no credential: without a key, and on loopback alone.
     """
 
     def __init__(
@@ -57,8 +78,11 @@ class HttpGuard:
         trusted: TrustedProxies,
         suspects: Suspects,
         statistics: Statistics,
+        *,
+        demo: bool = False,
     ) -> None:
-        self.operator = Grant("api-key", math.inf, publish=_ALL_CHANNELS)
+        self.operator = Grant("api-key", math.inf, publish=_ALL_CHANNELS, monitor=True)
+        self._demo = demo
         self._suspects = suspects
         self._statistics = statistics
         self.reload(config, verify, trusted)
@@ -68,7 +92,7 @@ class HttpGuard:
     ) -> None:
         """Judge by these from now on."""
         self._api_key = config.api_key.encode()
-        self.open_to_all = not self._api_key and is_loopback(config.host)
+        self._opens = self._demo and not self._api_key and is_loopback(config.host)
         self._verify = verify
         self._trusted = trusted
 
@@ -84,10 +108,44 @@ class HttpGuard:
             raise HttpError(429, name, "this address is banned for a while", close=True, headers=headers)
 
     async def authorise(self, request: web.BaseRequest) -> Grant:
-        """Return what the sender may publish; the API key, where one is sent, goes before a token.
+        """Return what the sender may publish.
 
         Raises:
             HttpError: 401 without a valid credential, 403 with a token that may not publish at all.
+        """
+        grant = await self._identify(request)
+        if not grant.publish:
+            raise HttpError(403, ERROR_NAMES[ErrorCode.FORBIDDEN], "the token may not publish")
+        return grant
+
+    async def authorise_reader(self, request: web.BaseRequest) -> None:
+        """Let nobody read the figures but who may: with the key, the claim `monitor`, or as a publisher.
+
+        Raises:
+            HttpError: 401 without a valid credential, 403 with a token that permits nothing of that.
+        """
+        if self._opens and is_local(request):
+            return
+        grant = await self._identify(request)
+        if not (grant.monitor or grant.publish):
+            raise HttpError(403, ERROR_NAMES[ErrorCode.FORBIDDEN], "the token may not read the server's figures")
+
+    async def authorise_operator(self, request: web.BaseRequest, *, reading: bool = False) -> None:
+        """Let nobody pass but who has the API key; to read, nobody needs it where the figures are open.
+
+        Raises:
+            HttpError: 401 without a valid credential, 403 with a token, whatever it permits.
+        """
+        if reading and self._opens and is_local(request):
+            return
+        if await self._identify(request) is not self.operator:
+            raise HttpError(403, ERROR_NAMES[ErrorCode.FORBIDDEN], "the API key is needed")
+
+    async def _identify(self, request: web.BaseRequest) -> Grant:
+        """Return what the sender's credential permits; the API key, where one is sent, goes before a token.
+
+        Raises:
+            HttpError: 401 without a valid one.
         """
         key = request.headers.get("X-API-Key")
         if key is not None:
@@ -100,21 +158,9 @@ class HttpGuard:
             message = "X-API-Key or Authorization: Bearer is needed"
             raise self._refuse(request, NO_CREDENTIAL, ErrorCode.NOT_AUTHENTICATED, message)
         try:
-            grant = await self._verified(token.strip())
+            return await self._verified(token.strip())
         except AuthError as error:
             raise self._refuse(request, error.reason, error.code, str(error)) from None
-        if not grant.publish:
-            raise HttpError(403, ERROR_NAMES[ErrorCode.FORBIDDEN], "the token may not publish")
-        return grant
-
-    async def authorise_operator(self, request: web.BaseRequest) -> None:
-        """Let nobody pass but who has the API key.
-
-        Raises:
-            HttpError: 401 without a valid credential, 403 with a token, whatever it permits.
-        """
-        if await self.authorise(request) is not self.operator:
-            raise HttpError(403, ERROR_NAMES[ErrorCode.FORBIDDEN], "the API key is needed")
 
     async def _verified(self, token: str) -> Grant:
         """Verify a token. The text of an unexpected exception may quote it, and is kept out of the log."""

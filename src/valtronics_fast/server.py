@@ -194,8 +194,8 @@ class Server:
         elif self._worker is not None:
             sockets = await bind(self.http_host, self.http_port, reuse_port=True)
         config = self._http_config()
-        trusted = self._reception.trusted
-        self._guard = HttpGuard(config, self._authenticator.verify, trusted, self._suspects, self._statistics)
+        verify, trusted = self._authenticator.verify, self._reception.trusted
+        self._guard = HttpGuard(config, verify, trusted, self._suspects, self._statistics, demo=self.config.demo)
         self._http = HttpApi(
             config,
             outlet=self._backplane,

@@ -37,6 +37,7 @@ def mint(
     devices: Iterable[object] | None = None,
     publish: bool | Iterable[str] = False,
     min_interval: float = 0.0,
+    monitor: bool = False,
     expires: float = 3600.0,
     now: float | None = None,
 ) -> str:
@@ -50,6 +51,7 @@ def mint(
             `auth.default_scope`.
         publish: whether it may publish, or the names of the channels that it may publish on.
         min_interval: seconds between two updates of a device, at least; 0: none.
+        monitor: whether it may read the server's own figures.
         expires: seconds until it expires.
         now: the wall clock in Unix seconds; None reads it.
 
@@ -68,19 +70,15 @@ def mint(
         raise ValueError("expires: must be above 0 and at most ten years")
     start = int(time.time() if now is None else now)
     claims: dict[str, object] = {"sub": _check_user(user), "iat": start, "exp": start + math.ceil(expires)}
-    if auth.audience:
-        claims["aud"] = auth.audience
-    if auth.issuer:
-        claims["iss"] = auth.issuer
+    optional: dict[str, object] = {"aud": auth.audience, "iss": auth.issuer}
+    optional |= {"min_interval": _check_interval(min_interval), "monitor": monitor}
+    claims |= {name: value for name, value in optional.items() if value}
     if channels is not None:
         claims["channels"] = _check_channels("channels", channels)
     if devices is not None:
         claims["devices"] = devices if devices == "*" else _check_devices(devices)
     if publish is not False:
         claims["publish"] = True if publish is True else _check_channels("publish", publish)
-
-    if min_interval:
-        claims["min_interval"] = _check_interval(min_interval)
 
     import jwt  # noqa: PLC0415 - it takes longer to load than all the rest, and a server may never need it
 

@@ -23,7 +23,7 @@ SECRET = "w7Qz-M2pLr9_TfXc4VbNsJ8hKd3yGa5e"
 @pytest.mark.parametrize(
     ("action", "flags"),
     [
-        ("create", ("--sub", "--channels", "--devices", "--publish", "--min-interval", "--expires", "--config")),
+        ("create", ("--sub", "--channels", "--devices", "--publish", "--monitor", "--min-interval", "--expires", "--config")),
         ("verify", ("--token", "--json", "--config")),
     ],
 )
@@ -63,6 +63,7 @@ def _secret(no_variables: None, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--publish", "telemetry"], {"publish": ["telemetry"]}),
         (["--publish", "--devices", "1"], {"publish": True, "devices": [1]}),
         (["--min-interval", "500ms"], {"min_interval": 0.5}),
+        (["--monitor"], {"monitor": True}),
     ],
 )
 def test_a_token_is_printed(

@@ -85,7 +85,13 @@ ROWS = [
                     "test_not_without_end",
                 ),
             ],
+            "is_local": [
+                ('is_loopback(request.remote or "")', "True", "test_who_is_on_this_machine"),
+                ("is_loopback(named_host(request))", "True", "test_a_demo_is_open_to_this_machine_alone"),
+                ("not passed_on", "True", "test_a_demo_is_open_to_this_machine_alone"),
+            ],
             "HttpGuard.reload": [
+                ("self._demo", "True", "test_where_the_figures_are_open"),
                 ("not self._api_key", "True", "test_where_the_figures_are_open"),
                 ("is_loopback(config.host)", "True", "test_where_the_figures_are_open"),
             ],
@@ -97,6 +103,13 @@ ROWS = [
                 ),
             ],
             "HttpGuard.authorise": [
+                ("grant.publish", "True", "test_a_token_that_may_monitor_may_do_nothing_else"),
+            ],
+            "HttpGuard.authorise_reader": [
+                ("self._opens and is_local(request)", "True", "tests/test_http_api.py::TestStats::test_unauthorised"),
+                ("grant.monitor or grant.publish", "True", "tests/test_http_api.py::TestStats::test_unauthorised"),
+            ],
+            "HttpGuard._identify": [
                 (
                     'self._api_key and hmac.compare_digest(key.encode("utf-8", "surrogateescape"), self._api_key)',
                     'hmac.compare_digest(key.encode("utf-8", "surrogateescape"), self._api_key)',
@@ -110,11 +123,15 @@ ROWS = [
                 ('"surrogateescape"', '"strict"', "tests/test_http_api.py::TestAuthorisation::test_a_key_beyond_ascii"),
                 ('scheme.lower() != "bearer"', "False", "tests/test_http_api.py::TestAuthorisation::test_refused"),
                 ("except AuthError", "()", "tests/test_http_api.py::TestAuthorisation::test_refused"),
-                ("grant.publish", "True", "tests/test_http_api.py::TestStats::test_unauthorised"),
             ],
             "HttpGuard.authorise_operator": [
                 (
-                    "await self.authorise(request) is not self.operator",
+                    "reading and self._opens and is_local(request)",
+                    "reading",
+                    "tests/test_http_api.py::TestExplain::test_only_the_key_opens_it",
+                ),
+                (
+                    "await self._identify(request) is not self.operator",
                     "False",
                     "tests/test_http_api.py::TestExplain::test_only_the_key_opens_it",
                 ),
@@ -146,12 +163,11 @@ ROWS = [
                 ("handler is None", "False", "TestRoutes::test_wrong_method"),
             ],
             "HttpApi._get_stats": [
-                ("self._guard.open_to_all", "True", "TestStats::test_unauthorised"),
+                ("await self._guard.authorise_reader(request)", "None", "TestStats::test_unauthorised"),
             ],
             "HttpApi._get_explain": [
-                ("self._guard.open_to_all", "True", "TestExplain::test_only_the_key_opens_it"),
                 (
-                    "await self._guard.authorise_operator(request)",
+                    "await self._guard.authorise_operator(request, reading=True)",
                     "None",
                     "TestExplain::test_only_the_key_opens_it",
                 ),

@@ -7,16 +7,18 @@ import pytest
 from documented import TELEMETRY
 from harness import Message, Site, http, running
 
+KEY = "key-of-the-operator"
+
 
 async def explained(site: Site, connection: int, device: object) -> tuple[int, Message]:
     path = f"/api/v1/explain?connection={connection}&device={device}"
-    status, answer, _ = await http("GET", site.http_url(path))
+    status, answer, _ = await http("GET", site.http_url(path), headers={"X-API-Key": KEY})
     return status, answer
 
 
 @pytest.mark.parametrize(("metrics", "verdict"), [("temperature", "delivered"), ("pressure", "filtered")])
 async def test_a_device_and_a_filter(metrics: str, verdict: str) -> None:
-    async with running() as site, site.client() as client:
+    async with running(http={"api_key": KEY}) as site, site.client() as client:
         await client.subscribe("telemetry", metrics=metrics)
         site.server.publish(TELEMETRY)
         status, answer = await explained(site, 1, TELEMETRY["device_id"])

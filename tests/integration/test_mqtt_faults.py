@@ -34,9 +34,9 @@ BAD: list[tuple[str, object, str]] = [
 
 async def statistics(site: Site) -> tuple[Message, Message]:
     """Return the server's figures that do not move by themselves, and apart from them those of MQTT."""
-    code, stats, _ = await http("GET", site.http_url("/api/v1/stats"))
+    code, stats = await site.figures()
     assert code == 200
-    del stats["uptime"], stats["average_connection_duration"]
+    del stats["uptime"], stats["average_connection_duration"], stats["event_loop"]
     return stats, stats.pop("producers")["mqtt"]
 
 

@@ -189,11 +189,11 @@ async def test_an_http_socket_that_others_can_reach_hides_the_figures() -> None:
     """The configured address is loopback, where the figures would be open; the socket's own is not."""
     for host, status in (("127.0.0.1", 200), ("0.0.0.0", 401)):
         with socket.create_server((host, 0)) as sock:
-            async with Server(configuration(http={"fd": os.dup(sock.fileno())})) as server:
+            async with Server(configuration(demo=True, http={"fd": os.dup(sock.fileno())})) as server:
                 assert server.http_host == host
                 url = f"http://127.0.0.1:{server.http_port}/api/v1/stats"
                 assert (await http("GET", url))[0] == status
-                await server.reload(configuration())  # where it listens is not read again
+                await server.reload(configuration(demo=True))  # where it listens is not read again
                 assert (await http("GET", url))[0] == status
                 assert server.http_port == sock.getsockname()[1]
 

@@ -44,7 +44,7 @@ class Processes(Site):
 
     async def stats(self) -> dict[str, Any]:
         """Return the figures of all workers."""
-        status, answer, _ = await http("GET", self.http_url("/api/v1/stats"))
+        status, answer = await self.figures()
         assert status == 200
         return answer
 

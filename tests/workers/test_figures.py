@@ -41,6 +41,8 @@ def test_what_each_worker_sees_of_the_same_thing_is_no_sum() -> None:
     total = sum_up([figures(channels=one, history=two) for one, two in zip(channels, history, strict=True)])
     assert total["channels"] == {"telemetry": {"publications": 12, "deliveries": 22, "bytes": 10}}
     assert total["history"] == {"telemetry": {"first": 4, "last": 9, "messages": 6}}
+    lags = [{"lag": lag, "longest": longest} for lag, longest in ((0.1, 0.2), (0.3, 0.1))]
+    assert sum_up([figures(event_loop=lag) for lag in lags])["event_loop"] == {"lag": 0.3, "longest": 0.2}
 
 
 def test_a_figure_that_only_some_have() -> None:

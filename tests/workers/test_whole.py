@@ -17,7 +17,7 @@ KEY = "the-operators-own-key-0123456789ab"
 
 
 async def stats(site: Site) -> dict[str, Any]:
-    status, answer, _ = await http("GET", site.http_url("/api/v1/stats"))
+    status, answer = await site.figures()
     assert status == 200
     return answer
 
@@ -65,15 +65,16 @@ async def test_health_is_that_of_the_worst() -> None:
 
 
 async def test_explain_finds_the_connections_of_every_worker() -> None:
-    async with sites() as (_, (one, two)), two.client(user="bob") as client:
+    key = {"X-API-Key": KEY}
+    async with sites(http={"api_key": KEY}) as (_, (one, two)), two.client(user="bob") as client:
         await client.subscribe("telemetry")
         (session,) = two.server._clients.sessions()
         for site in (one, two):
             url = site.http_url(f"/api/v1/explain?connection={session.number}&device=1")
-            status, answer, _ = await http("GET", url)
+            status, answer, _ = await http("GET", url, headers=key)
             assert (status, answer["user"]) == (200, "bob")
             assert answer["channels"]["telemetry"]["verdict"] == "no_input"
-        assert (await http("GET", one.http_url("/api/v1/explain?connection=12345")))[0] == 404
+        assert (await http("GET", one.http_url("/api/v1/explain?connection=12345"), headers=key))[0] == 404
 
 
 async def rebalance(site: Site, **order: float) -> tuple[int, Any]:

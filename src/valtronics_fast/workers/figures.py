@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["sum_up"]
 
 _LEAST = {"first", "position", "nodes"}
-_GREATEST = {"uptime", "last", "publications", "devices", "banned_for", "suspicion.banned"}
+_GREATEST = {"uptime", "last", "publications", "devices", "banned_for", "suspicion.banned", "lag", "longest"}
 """What each worker sees for itself of the same thing: a sum would count it several times."""
 
 _WORST = 10
