@@ -15,7 +15,7 @@ from valtronics_fast import config_checks as checks
 from valtronics_fast.config_backplane import BackplaneConfig
 from valtronics_fast.config_limits import HistoryConfig, LimitsConfig
 from valtronics_fast.config_load import gather
-from valtronics_fast.config_security import File, SecurityConfig, TlsConfig
+from valtronics_fast.config_security import AuthConfig, SecurityConfig, TlsConfig
 from valtronics_fast.errors import ConfigError
 from valtronics_fast.producers.mapping import DEFAULT_TOPICS
 from valtronics_fast.setting import Count, Duration, Section, Setting, Size, all_settings, setting
@@ -160,70 +160,6 @@ class HttpConfig(Section, frozen=True, kw_only=True):
             zero="no limit",
         ),
     ] = 0
-
-
-class AuthConfig(Section, frozen=True, kw_only=True):
-    """Who may connect: how tokens are verified, and what they permit by default."""
-
-    secret: Annotated[
-        str,
-        setting(
-            "Secret that tokens of the HS algorithms are signed with. It has no flag, since the users of a "
-            "machine see each other's command lines.",
-            zero="when no other key is configured, a random one for this run",
-            allowed="random text of at least 32 bytes (48 for HS384, 64 for HS512)",
-            sensitive="all",
-            check=checks.check_secret,
-        ),
-    ] = ""
-    algorithms: Annotated[
-        List,
-        setting(
-            "JWT algorithms that are accepted; a token's own header never chooses.",
-            allowed=f"{', '.join(checks.SECRET_BYTES)}, or else {', '.join(checks.PUBLIC_KEY_ALGORITHMS)}",
-            check=checks.check_algorithms,
-        ),
-    ] = ("HS256",)
-    public_key_file: Annotated[
-        File, setting("PEM file of the public keys that verify the other algorithms.", zero="none")
-    ] = ""
-    jwks_url: Annotated[
-        str,
-        setting(
-            "JWKS with the public keys, in place of a file.",
-            zero="none",
-            allowed="an https:// or http:// URL",
-            sensitive="url",
-            check=checks.check_jwks_url,
-        ),
-    ] = ""
-    audience: Annotated[str, setting("What the claim `aud` of a token must name.", zero="not checked")] = ""
-    issuer: Annotated[str, setting("What the claim `iss` of a token must be.", zero="not checked")] = ""
-    leeway: Annotated[
-        Duration, setting("How far this clock and that of the token's issuer may differ.", zero="not at all")
-    ] = 30.0
-    default_scope: Annotated[
-        Literal["all", "none"],
-        setting("Channels and devices that a token permits which has no claims `channels` or `devices`."),
-    ] = "all"
-    timeout: Annotated[
-        Duration, setting("Time for a connection to authenticate, then close 4002.", zero="no limit")
-    ] = 10.0
-    query_token: Annotated[
-        bool, setting("Whether a token may stand in the query string (`?token=`); proxies tend to log that.")
-    ] = False
-    attempts: Annotated[
-        Count, setting("Failed authentications of a connection until close 4001.", zero="no limit")
-    ] = 3
-    grace: Annotated[
-        Duration, setting("Time that an expired token may be renewed in, then close 4010.", zero="none")
-    ] = 25.0
-    renewal_notice: Annotated[
-        Duration, setting("How long before the expiry clients are told that asked for it.", zero="never")
-    ] = 60.0
-    token_cache: Annotated[
-        Count, setting("Verified tokens that are remembered.", unit="tokens", zero="none")
-    ] = 10_000
 
 
 class MqttConfig(Section, frozen=True, kw_only=True):
