@@ -23,7 +23,8 @@ CONTRACT = {
         "ping_interval": 25.0, "ping_timeout": 8.0, "close_timeout": 2.0, "drain_window": 10.0, "flush_interval": 0.0,
         "compression": False,
     },
-    "http": {"host": "127.0.0.1", "port": 8001, "fd": 0, "api_key": "", "body_size": 8 << 20, "publish_rate": 0},
+    "http": {"host": "127.0.0.1", "port": 8001, "fd": 0, "api_key": "", "body_size": 8 << 20, "publish_rate": 0,
+             "dashboard": True, "websocket_url": ""},
     "auth": {
         "secret": "", "algorithms": ("HS256",), "public_key_file": "", "jwks_url": "", "audience": "",
         "issuer": "", "leeway": 30.0, "default_scope": "all", "timeout": 10.0, "query_token": False,

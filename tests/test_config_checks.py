@@ -121,6 +121,22 @@ def test_no_jwks_urls(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "url", ["", "/ws", "/", "/a/b-c/ws", "wss://a.example/ws", "ws://a.example:80/", "wss://[::1]:8443/x/ws"]
+)
+def test_where_browsers_find_the_websocket(url: str) -> None:
+    checks.check_websocket_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ws", "//evil.example/ws", "wss://a.example", "https://a.example/ws", "wss://a@b/ws", "/ws?token=x", "/ws#x",
+     "/ws; script-src *", "/w s", "wss://a.example/ws\r\nX: y", "/é"],
+)  # fmt: skip
+def test_what_is_no_place_of_the_websocket(url: str) -> None:
+    assert "wss://" in refused(checks.check_websocket_url, url)
+
+
+@pytest.mark.parametrize(
     "url",
     ["", "mqtt://broker", "mqtt://broker/", "mqtts://u:p%40@broker:8883", "mqtt://[::1]:1883", "MQTT://b"],
 )

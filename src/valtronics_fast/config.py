@@ -128,7 +128,7 @@ class ServerConfig(Section, frozen=True, kw_only=True):
 
 
 class HttpConfig(Section, frozen=True, kw_only=True):
-    """The HTTP port: publishing, health, statistics."""
+    """The HTTP port: publishing, health, statistics, the dashboard."""
 
     host: Annotated[Host, setting("Address to listen on for HTTP.", flag="--http-host")] = "127.0.0.1"
     port: Annotated[
@@ -160,6 +160,16 @@ class HttpConfig(Section, frozen=True, kw_only=True):
             zero="no limit",
         ),
     ] = 0
+    dashboard: Annotated[bool, setting("Whether browsers get the dashboard at `/` (docs/dashboard.md).")] = True
+    websocket_url: Annotated[
+        str,
+        setting(
+            "Where the dashboard finds the WebSocket port, when a proxy stands before it.",
+            zero="the host that the browser asked for, and `server.port`",
+            allowed="wss://host[:port]/path, ws://..., or a /path of the page's own host",
+            check=checks.check_websocket_url,
+        ),
+    ] = ""
 
 
 class MqttConfig(Section, frozen=True, kw_only=True):

@@ -36,6 +36,7 @@ __all__ = [
     "check_proxies",
     "check_secret",
     "check_topics",
+    "check_websocket_url",
     "find_conflicts",
 ]
 
@@ -48,6 +49,7 @@ _PLACEHOLDERS = (
     "changeme", "changethis", "changeit", "changein", "replaceme", "replacethis", "placeholder", "yoursecret",
     "yourjwt", "yourkey", "mysecret", "supersecret", "verysecret", "topsecret", "secretkey", "insertsecret",
 )  # fmt: skip
+_WEBSOCKET_URL = re.compile(r"(wss?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)?(/(?!/)[A-Za-z0-9._~/-]*)")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
@@ -110,6 +112,12 @@ def check_prefix(value: str) -> None:
     """Check what names on the backplane begin with: nothing in it may mean something there."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", value):
         raise ValueError("must be 1 to 32 letters, digits, - or _")
+
+
+def check_websocket_url(value: str) -> None:
+    """Check where browsers find the WebSocket port; empty is where it is. It goes into a header, as it is."""
+    if value and not _WEBSOCKET_URL.fullmatch(value):
+        raise ValueError("must be wss://host[:port]/path, ws://..., or a /path of the page's own host")
 
 
 def check_topics(value: tuple[str, ...]) -> None:

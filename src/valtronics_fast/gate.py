@@ -35,10 +35,22 @@ makes handshakes costs 2 ms of CPU each time and is never told anything.
 """
 
 
-def policy_of(config: Config) -> Policy:
-    """Return the settings that a handshake is judged by before anything else."""
+def policy_of(config: Config, http_host: str, http_port: int) -> Policy:
+    """Return the settings that a handshake is judged by before anything else.
+
+    The dashboard need not be listed where the HTTP port listens on one address: pages from there are this server's.
+
+    Args:
+        config: the settings.
+        http_host: the address that the HTTP port listens on.
+        http_port: the port; 0 is not known yet.
+    """
+    origins = config.security.origins
+    if origins and http_port and config.http.dashboard and http_host not in {"0.0.0.0", "::"}:  # noqa: S104
+        names = {http_host, "localhost"} if is_loopback(http_host) else {http_host}
+        origins += tuple(f"http://{f'[{name}]' if ':' in name else name}:{http_port}" for name in sorted(names))
     return Policy(
-        Origins(config.security.origins),
+        Origins(origins),
         query_token=config.auth.query_token,
         compression=config.server.compression,
         require_origin=config.security.require_origin,

@@ -1,8 +1,8 @@
-"""The HTTP side: publish, health, statistics and rebalancing on a port of their own (docs/http-api.md).
+"""The HTTP side: publish, health, statistics, rebalancing and the dashboard on their own port (docs/http-api.md).
 
 `http_listener` stands between the socket and these routes, `http_guard` before those that are not for everybody,
-`http_publish` and `http_flow` behind the one that takes messages, `http_inflight` beside it when the server goes, and
-`http_rebalance` behind the one that moves clients.
+`http_publish` and `http_flow` behind the one that takes messages, `http_inflight` beside it when the server goes,
+`http_rebalance` behind the one that moves clients, and `http_dashboard` has the page for people.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from valtronics_fast._core.wire import ERROR_NAMES, ErrorCode
 from valtronics_fast.errors import BusyError
 from valtronics_fast.http_flow import Flow
 from valtronics_fast.http_inflight import InFlight
-from valtronics_fast.http_listener import BodyReader, HttpError, HttpListener, json_answer, send_continue
+from valtronics_fast.http_listener import HEADERS, BodyReader, HttpError, HttpListener, json_answer, send_continue
 from valtronics_fast.http_publish import BodyError, Intake, JsonBody, NdjsonBody
 from valtronics_fast.http_rebalance import MAX_BODY, parse_order
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from valtronics_fast.config import HttpConfig
+    from valtronics_fast.http_dashboard import Dashboard
     from valtronics_fast.http_guard import HttpGuard
     from valtronics_fast.http_rebalance import Rebalance
     from valtronics_fast.producers.base import Outlet
@@ -56,6 +57,7 @@ class HttpApi:
             there is no such connection.
         health: `{"ready": bool, "checks": {name: "ok" or what is wrong}}`.
         rebalance: closes connections so that they come back elsewhere.
+        dashboard: the page for people; None: there is none.
 
     Attributes:
         port: where it listens; after `start`.
@@ -71,6 +73,7 @@ class HttpApi:
         explain: Callable[[int, int | str | None], Awaitable[dict[str, object] | None]],
         health: Callable[[], Awaitable[Mapping[str, object]]],
         rebalance: Rebalance,
+        dashboard: Dashboard | None = None,
     ) -> None:
         self.port = config.port
         self._config = config
@@ -81,6 +84,7 @@ class HttpApi:
         self._health = health
         self._rebalance = rebalance
         self._flow = Flow(outlet, config.publish_rate)
+        self._dashboard = dashboard
         self._in_flight = InFlight()
         self._listener = HttpListener(self._dispatch)
         self._runner: web.ServerRunner | None = None
@@ -93,6 +97,7 @@ class HttpApi:
             "/api/v1/publish": {"POST": self._post_publish},
             "/api/v1/rebalance": {"POST": self._post_rebalance},
         }
+        self._pages = {} if dashboard is None else dashboard.routes
 
     async def start(self, sockets: Sequence[socket.socket] = ()) -> None:
         """Listen, on these sockets when there are any.
@@ -137,7 +142,8 @@ class HttpApi:
 
     async def _dispatch(self, request: web.BaseRequest) -> web.Response:
         self._guard.refuse_banned(request)
-        methods = self._routes.get(request.path.rstrip("/") or "/")  # reverse proxies add a slash
+        path = request.path.rstrip("/") or "/"  # reverse proxies add a slash
+        methods = self._routes.get(path) or self._pages.get(path)
         if methods is None:
             raise HttpError(404, "not_found", "there is nothing at this path")
         handler = methods.get("GET" if request.method == "HEAD" else request.method)
@@ -146,9 +152,12 @@ class HttpApi:
             raise HttpError(405, "method_not_allowed", f"allowed here: {allow}", headers={"Allow": allow})
         return await handler(request)
 
-    async def _get_index(self, _: web.BaseRequest) -> web.Response:
+    async def _get_index(self, request: web.BaseRequest) -> web.Response:
+        if self._dashboard is not None and self._dashboard.wanted(request):
+            return self._dashboard.page(request)
         routes = [f"{method} {path}" for path, methods in self._routes.items() for method in methods]
-        return json_answer(200, {"name": "valtronics-fast", "routes": routes})
+        headers = HEADERS | {"Vary": "Accept"}
+        return json_answer(200, {"name": "valtronics-fast", "routes": routes}, headers)
 
     async def _get_live(self, _: web.BaseRequest) -> web.Response:
         return json_answer(200, {"status": "ok"})

@@ -18,6 +18,7 @@ from valtronics_fast.clients import Clients
 from valtronics_fast.draining import Rebalancer, let_go
 from valtronics_fast.gate import ServerGate, policy_of
 from valtronics_fast.http_api import HttpApi
+from valtronics_fast.http_dashboard import Dashboard
 from valtronics_fast.http_guard import HttpGuard
 from valtronics_fast.hub_setup import make_hub
 from valtronics_fast.inherited import HTTP, WEBSOCKET, inherit, public_host
@@ -150,7 +151,7 @@ class Server:
         self._upkeep = Upkeep(self._hub, config.limits.memory, self._gate.hold, strangers)
         self._reception = Reception(
             self._gate,
-            policy=policy_of(config),
+            policy=policy_of(config, self.http_host, self.http_port),
             trusted=TrustedProxies(config.security.trusted_proxies),
             suspects=self._suspects,
             health=lambda: {"status": "ok" if self._stopping is None else "draining"},
@@ -196,6 +197,7 @@ class Server:
         config = self._http_config()
         verify, trusted = self._authenticator.verify, self._reception.trusted
         self._guard = HttpGuard(config, verify, trusted, self._suspects, self._statistics, demo=self.config.demo)
+        page = Dashboard(lambda: self.config, host=self.host, port=self.port, http_host=self.http_host)
         self._http = HttpApi(
             config,
             outlet=self._backplane,
@@ -204,9 +206,11 @@ class Server:
             explain=self._whole.explain,
             health=self._whole.health,
             rebalance=self._whole.rebalance,
+            dashboard=page if config.dashboard else None,
         )
         await self._http.start(sockets)
         self.http_port = self._http.port
+        self._reception.policy = policy_of(self.config, self.http_host, self.http_port)
 
     def _http_config(self) -> HttpConfig:
         """Return the section `http` with the address that is really listened on, which decides who may see what."""
@@ -307,7 +311,8 @@ class Server:
             self._clients.reload(config, self._authenticator)
             self._gate.reload(config)
             self._upkeep.reload(config.limits.memory)
-            self._reception.reload(policy_of(config), trusted, config.limits.frame_size)
+            policy = policy_of(config, self.http_host, self.http_port)
+            self._reception.reload(policy, trusted, config.limits.frame_size)
             if self._tls is not None and reload.context is not None:
                 self._tls.context = reload.context
             if self._http is not None:
