@@ -154,13 +154,14 @@ class App {
   entered(state, reason) {
     this.link(state, reason);
     if (state !== "refused") return;
-    const token = this.session.demo ? "" : this.session.token;
+    const token = this.connection?.failure ? this.session.token : "";
     this.leave();
     this.signIn.refuse(reason, token);
   }
 
   /** Sign out, and forget all that was shown. */
   leave() {
+    /** @type {HTMLDialogElement} */ (byId("dialog")).close();
     this.connection?.stop();
     this.connection = null;
     this.stats.stop();

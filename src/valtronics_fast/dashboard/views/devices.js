@@ -183,12 +183,30 @@ export class Devices {
       card.element.setAttribute("aria-setsize", String(this.list.length));
       card.link.tabIndex = i === this.focused || (i === first && (this.focused < first || this.focused >= last)) ? 0 : -1;
     }
+    this.inOrder(first, last);
     for (const key of gone) {
       const card = this.cards.get(key);
       if (card && !card.element.contains(document.activeElement)) {
         card.element.remove();
         this.cards.delete(key);
       }
+    }
+  }
+
+  /**
+   * Have the cards in the document as they are on the screen, for those who read it from top to bottom.
+   * @param {number} first
+   * @param {number} last
+   */
+  inOrder(first, last) {
+    /** @type {Element | null} */
+    let next = null;
+    for (let i = last - 1; i >= first; i -= 1) {
+      const element = this.cards.get(this.list[i]?.key ?? "")?.element;
+      if (element === undefined) continue;
+      // What has the focus stays where it is: it would lose it.
+      if (element.nextElementSibling !== next && !element.contains(document.activeElement)) this.grid.insertBefore(element, next);
+      next = element;
     }
   }
 
