@@ -265,7 +265,7 @@ function makeCard(device) {
     for (const each of cells) {
       const changed = write(each.value, number(each.metric.value));
       if (changed && each.shown) flash(each.value);
-      if (changed || !each.shown) drawSpark(each.spark, each.metric.series);
+      drawSpark(each.spark, each.metric.series);
       each.shown = true;
     }
   };
