@@ -6,6 +6,8 @@ import pytest
 
 from dashboard.visitor import OPEN, SECTIONS, report, show, visiting
 from harness import alert, running
+from valtronics_fast import http_dashboard
+from valtronics_fast.http_dashboard import load_files
 
 GROUND = "getComputedStyle(document.documentElement).backgroundColor"
 FOCUSED = "document.activeElement.textContent"
@@ -172,3 +174,23 @@ async def test_a_thousand_devices_cost_no_more_than_those_that_are_seen() -> Non
         assert await page.eval(CARDS) < 40
         report(site.server, 1999, temperature=99)
         await page.until("[...document.querySelectorAll('.card .value')].some(each => each.textContent === '99')")
+
+
+@pytest.mark.parametrize("built_in", [True, False])
+async def test_charts_with_and_without_uplot(monkeypatch: pytest.MonkeyPatch, built_in: bool) -> None:
+    files = load_files()
+    if built_in and "vendor/uPlot.esm.js" not in files:
+        pytest.skip("the build had no npm")
+    if not built_in:
+        own = {name: file for name, file in files.items() if not name.startswith("vendor/")}
+        monkeypatch.setattr(http_dashboard, "load_files", lambda: own)
+    async with running() as site, visiting(site, "/#devices/1") as page:
+        await page.until(OPEN)
+        for value in range(3):
+            report(site.server, 1, temperature=value)
+            await page.until(f"document.querySelector('.metric-value .value')?.textContent === '{value}'")
+        assert await page.eval("document.querySelector('.metric canvas') !== null") == built_in
+        if not built_in:
+            await page.until("document.querySelector('.plain-line')?.getAttribute('d').split('L').length > 1")
+            assert "install npm" in await page.text(".device .notice")
+        assert any("vendor" in url for url in page.requests) == built_in
