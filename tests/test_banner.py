@@ -61,6 +61,8 @@ def test_it_says_where_the_server_is() -> None:
     assert "ws://127.0.0.1:8000/ws\n" in text
     assert "http://127.0.0.1:8001/health/ready" in text
     assert "http://127.0.0.1:8001/api/v1/stats" in text
+    assert "  Dashboard  http://127.0.0.1:8001/\n" in text
+    assert "Dashboard" not in text_of(with_section(Config(), "http", dashboard=False))
 
 
 def test_its_commands_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

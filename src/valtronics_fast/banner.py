@@ -46,6 +46,7 @@ def render(
     http = f"http://{_reachable(http_host)}:{http_port}"
     parts = [
         f"valtronics_fast {version} is running; Ctrl-C stops it.\n",
+        *([f"  Dashboard  {http}/"] if config.http.dashboard else []),
         f"  WebSocket  {address}/ws",
         f"  HTTP       {http}/health/ready  {http}/api/v1/stats",
     ]
