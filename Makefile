@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SOURCES := pyproject.toml CMakeLists.txt $(wildcard src/_core/*)
+SOURCES := pyproject.toml CMakeLists.txt web/package-lock.json $(wildcard src/_core/*)
 
-.PHONY: build demo test sanitize guards fuzz abuse cluster lint types image-check bench docs clean
+.PHONY: build demo test sanitize guards fuzz abuse cluster lint lint-web types image-check bench docs screenshots clean
 .DEFAULT_GOAL := build
 
 $(BIN)/python:
@@ -96,10 +96,18 @@ cluster: $(VENV)/.tools  ## harm a cluster of three nodes for some minutes (docs
 	@tests/install-packages.sh
 	PYTHONPATH=tests $(BIN)/python -m cluster $(if $(ROWS),--rows $(ROWS)) $(FLAGS)
 
-lint: $(VENV)/.tools  ## ruff, cython-lint and hadolint
+lint: $(VENV)/.tools  ## ruff, cython-lint and hadolint; the dashboard, where npm is there
 	$(BIN)/ruff check src tests bench
 	$(BIN)/hadolint deploy/Dockerfile
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint src/_core  # it calls pycodestyle
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory lint-web; else echo "no npm: the dashboard is not checked"; fi
+
+web/node_modules: web/package-lock.json
+	npm --prefix web ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+lint-web: web/node_modules  ## TypeScript's checker over the dashboard's scripts, and checkers of HTML and CSS
+	npm --prefix web run --silent check
 
 types: $(VENV)/.tools  ## mypy --strict, and the stubs against the compiled modules
 	$(BIN)/mypy
@@ -116,5 +124,9 @@ bench: $(VENV)/.tools  ## benchmarks of the core, beside the stored baseline (be
 docs: build  ## write the generated pages anew
 	$(BIN)/python -m valtronics_fast.config > docs/configuration.md
 
+screenshots: $(VENV)/.tools  ## take the pictures of the dashboard anew
+	@tests/install-packages.sh
+	PYTHONPATH=tests $(BIN)/python -m dashboard.screenshots
+
 clean:  ## remove what was built
-	rm -rf $(VENV) .venv-sanitize .venv-guards .venv-fuzz build dist
+	rm -rf $(VENV) .venv-sanitize .venv-guards .venv-fuzz build dist web/node_modules

@@ -1,0 +1,61 @@
+"""Takes the pictures of the dashboard in docs/images (`make screenshots`), of a demo that ran for a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import uvloop
+
+from dashboard.browser import browsing
+from dashboard.visitor import OPEN
+from harness import Site, running
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+WATCHED = 62.0
+"""Seconds that the pages look on before they are taken."""
+
+# Name, section, size of the window, whether it is a phone's, theme.
+PICTURES = (
+    ("dashboard-light", "overview", (1440, 940), False, "light"),
+    ("dashboard-dark", "devices", (1440, 940), False, "dark"),
+    ("dashboard-device", "devices/3", (1440, 940), False, "light"),
+    ("dashboard-phone", "devices", (390, 844), True, "light"),
+)
+
+
+async def _crowd(site: Site) -> None:
+    """Let clients come and go, some for a device, some for all of them."""
+    chance = random.Random(7)
+    async with AsyncExitStack() as here:
+        for number in range(1, 13):
+            client = await here.enter_async_context(site.client(user=f"client {number}"))
+            await client.send(type="subscribe", channel="telemetry", device_id=chance.sample(range(1, 51), 8))
+            await asyncio.sleep(chance.uniform(2, 9))
+        await asyncio.sleep(WATCHED)
+
+
+async def _take() -> None:
+    async with running(demo=True, system={"interval": 2}) as site, browsing() as browser, AsyncExitStack() as opened:
+        crowd = asyncio.create_task(_crowd(site))
+        await asyncio.sleep(5)
+        pages = {}
+        for name, section, (width, height), phone, theme in PICTURES:
+            page = await opened.enter_async_context(browser.page(width=width, height=height, phone=phone))
+            await page.prefer(prefers_color_scheme=theme, prefers_reduced_motion="reduce")
+            await page.go(site.http_url(f"/#{section}"))
+            await page.until(OPEN)
+            pages[name] = page
+        await asyncio.sleep(WATCHED)
+        for name, page in pages.items():
+            path = IMAGES / f"{name}.png"
+            await page.picture(path)
+            print(f"{path.name}: {path.stat().st_size / 1024:.0f} KiB")
+        crowd.cancel()
+        await asyncio.wait([crowd])
+
+
+if __name__ == "__main__":
+    uvloop.run(_take())
