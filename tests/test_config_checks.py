@@ -363,6 +363,7 @@ def test_settings_with_faults_of_their_own_cause_no_conflicts() -> None:
         ("server.host", "a b"),
         ("http.host", "a b"),
         ("http.api_key", "a b"),
+        ("http.websocket_url", "//evil.example/ws"),
         ("auth.secret", "changeme-changeme-changeme-changeme"),
         ("auth.algorithms", ["none"]),
         ("auth.public_key_file", "/nowhere.pem"),

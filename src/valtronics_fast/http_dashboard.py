@@ -145,7 +145,8 @@ class Dashboard:
         """
         if not self._mints():
             raise HttpError(404, "not_found", "there is nothing at this path")
-        if not is_local(request) or request.headers.get("Origin") != f"http://{request.headers.get('Host')}":
+        own = f"http://{request.headers.get('Host')}"
+        if not is_local(request) or request.headers.get("Origin") != own:
             raise HttpError(403, ERROR_NAMES[ErrorCode.FORBIDDEN], "this is for the dashboard on this machine alone")
         auth = self._config().auth
         token = mint(auth, "dashboard", channels=CHANNELS, devices="*", monitor=True, expires=DEMO_TOKEN_LIFETIME)

@@ -120,6 +120,9 @@ ROWS = [
                 ("isinstance(value, bool)", "False", "test_min_interval_of_a_wrong_type_or_size"),
                 ("0 <= value <= MAX_INTERVAL", "True", "test_min_interval_of_a_wrong_type_or_size"),
             ],
+            "_monitor": [
+                ("isinstance(value, bool)", "True", "test_monitor_of_a_wrong_type"),
+            ],
             "_mask": [
                 ("isinstance(names, list)", "True", "test_channels_of_a_wrong_type"),
                 ("isinstance(name, str)", "True", "test_channels_of_a_wrong_type"),

@@ -90,6 +90,7 @@ NO_GUARDS = {
     "load.publisher": _CLIENT,
     "load.report": _OWN,
     "load.tally": _CLIENT,
+    "loop_lag": _OWN,
     "memory": _OWN,
     "notify": "tells the one who has started the process; nobody else can set its variables",
     "producers.base": _OWN,

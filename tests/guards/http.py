@@ -151,6 +151,16 @@ ROWS = [
         },
     ),
     *rows(
+        "http_dashboard",
+        {
+            "Dashboard._post_demo_token": [
+                ("self._mints()", "True", "test_without_a_demo_there_is_none"),
+                ("is_local(request)", "True", "test_nobody_else_gets_one"),
+                ('request.headers.get("Origin") != own', "False", "test_nobody_else_gets_one"),
+            ],
+        },
+    ),
+    *rows(
         "http_api",
         {
             "HttpApi._dispatch": [

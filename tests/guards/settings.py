@@ -21,20 +21,8 @@ ROWS = [
                     "None",
                     "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
                 ),
-            ],
-            "AuthConfig": [
                 (
-                    "checks.check_secret",
-                    "None",
-                    "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
-                ),
-                (
-                    "checks.check_algorithms",
-                    "None",
-                    "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
-                ),
-                (
-                    "checks.check_jwks_url",
+                    "checks.check_websocket_url",
                     "None",
                     "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
                 ),
@@ -118,6 +106,9 @@ ROWS = [
             "check_origins": [
                 ("except ValueError", "()", "test_no_origins"),
             ],
+            "check_websocket_url": [
+                ("value and not _WEBSOCKET_URL.fullmatch(value)", "False", "test_what_is_no_place_of_the_websocket"),
+            ],
             "check_proxies": [
                 ("except ValueError", "()", "test_no_proxies"),
             ],
@@ -186,6 +177,23 @@ ROWS = [
             "": [
                 (
                     "checks.check_file",
+                    "None",
+                    "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
+                ),
+            ],
+            "AuthConfig": [
+                (
+                    "checks.check_secret",
+                    "None",
+                    "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
+                ),
+                (
+                    "checks.check_algorithms",
+                    "None",
+                    "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
+                ),
+                (
+                    "checks.check_jwks_url",
                     "None",
                     "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
                 ),
