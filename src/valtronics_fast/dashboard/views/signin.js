@@ -11,7 +11,7 @@ export class SignIn {
       id: "token", rows: 4, required: true, spellcheck: "false", autocomplete: "off", autocapitalize: "off",
       placeholder: "eyJ…", "aria-describedby": "token-fault token-hint",
     });
-    this.keep = h("input", { type: "checkbox", id: "keep", checked: true });
+    this.keep = h("input", { type: "checkbox", id: "keep" });
     this.fault = h("p", { class: "fault", id: "token-fault", role: "alert", hidden: true });
     this.button = h("button", { type: "submit", class: "button primary" }, "Sign in");
     const submit = (/** @type {Event} */ event) => {
@@ -38,7 +38,7 @@ export class SignIn {
         h("label", { for: "token" }, "Token"),
         this.token,
         this.fault,
-        h("label", { class: "check" }, this.keep, "Keep it until this tab is closed"),
+        h("label", { class: "check" }, this.keep, "Keep it in this tab over a reload"),
         this.button,
         h("details", { id: "token-hint" }, h("summary", {}, "Where do I get a token?"),
           h("p", {}, "The server prints one when it makes up its own secret. With a configured secret, whoever has it makes one:"),
