@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+import pytest
+
 from dashboard.visitor import OPEN, report, show, visiting
 from harness import Site, alert, running, status, system
 from services import free_port
@@ -60,6 +62,19 @@ async def test_alerts_as_they_come() -> None:
         titles = "[...document.querySelectorAll('.alert strong')].map(each => each.textContent).join()"
         await page.click(".chip[data-state=critical]")
         await page.until(f"{titles} === 'Overheating'")
+
+
+@pytest.mark.parametrize("section", ["overview", "alerts"])
+async def test_an_alert_that_comes_takes_the_focus_from_nobody(section: str) -> None:
+    async with running() as site, visiting(site, f"/#{section}") as page:
+        await page.until(OPEN)
+        site.server.publish(alert("warning", device_id=7, title="First"))
+        await page.until("document.querySelector('.alerts a') !== null")
+        await page.eval("document.querySelector('.alerts a').focus()")
+        site.server.publish(alert("warning", device_id=8, title="Second"))
+        await page.until("document.querySelectorAll('.alerts a').length === 2")
+        assert await page.eval("document.activeElement.textContent") == "Device 7"
+        assert await page.eval("document.querySelector('.alerts a').textContent") == "Device 8"
 
 
 async def test_the_host_and_the_server() -> None:

@@ -69,6 +69,30 @@ export function fill(parent, ...children) {
 }
 
 /**
+ * Have these children, in this order. Those that are there already stay as they are, and whoever has the focus keeps it:
+ * on the same element, or on the link to the same place in the one that has taken its place.
+ * @param {Element} parent
+ * @param {Element[]} children
+ */
+export function arrange(parent, children) {
+  const focused = parent.contains(document.activeElement) ? document.activeElement?.getAttribute("href") : null;
+  const wanted = new Set(children);
+  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+  let next = parent.firstElementChild;
+  for (const child of children) {
+    if (child === next) next = next.nextElementSibling;
+    else parent.insertBefore(child, next);
+  }
+  if (!focused || parent.contains(document.activeElement)) return;
+  for (const link of parent.querySelectorAll("a")) {
+    if (link.getAttribute("href") === focused) {
+      link.focus({ preventScroll: true });
+      return;
+    }
+  }
+}
+
+/**
  * Write a text where it is another one; says whether it was.
  * @param {Node} node
  * @param {string} text

@@ -1,6 +1,6 @@
 /** The alerts, the newest first. */
 
-import { fill, h, icon, write } from "../dom.js";
+import { arrange, h, icon, write } from "../dom.js";
 import { number } from "../format.js";
 import { MAX_ALERTS } from "../store.js";
 import { alertLine, empty, stateMark } from "./parts.js";
@@ -16,6 +16,8 @@ export class Alerts {
     this.wanted = "";
     this.seen = -1;
     this.count = h("p", { class: "headline", role: "status" });
+    /** @type {WeakMap<import("../store.js").Alert, HTMLElement>} */
+    this.lines = new WeakMap();
     this.list = h("ul", { class: "rows alerts long", "aria-label": "Alerts, the newest first" });
     this.nothing = empty("No alert yet. They appear here as they come.");
     this.chips = SEVERITIES.map((severity) => h("button", {
@@ -56,6 +58,13 @@ export class Alerts {
     if (this.seen !== this.context.store.alertsVersion) this.draw();
   }
 
+  /** @param {import("../store.js").Alert} alert */
+  line(alert) {
+    const line = this.lines.get(alert) ?? alertLine(alert);
+    this.lines.set(alert, line);
+    return line;
+  }
+
   draw() {
     const { store, live } = this.context;
     this.seen = store.alertsVersion;
@@ -64,7 +73,7 @@ export class Alerts {
       const text = `device ${alert.device} ${alert.title} ${alert.text} ${alert.severity}`.toLowerCase();
       return (!this.severity || alert.severity === this.severity) && words.every((word) => text.includes(word));
     });
-    fill(this.list, ...chosen.map((alert) => alertLine(alert)));
+    arrange(this.list, chosen.map((alert) => this.line(alert)));
     this.nothing.hidden = chosen.length > 0;
     write(this.nothing, store.alerts.length ? "No alert is like that."
       : live.channels.length && !live.channels.includes("alerts") ? "This token does not permit alerts."

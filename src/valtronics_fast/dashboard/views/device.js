@@ -1,7 +1,7 @@
 /** One device: each metric over the last minutes, its alerts, and what its status was. */
 
 import { hasCharts, makeChart } from "../chart.js";
-import { fill, flash, h, icon, write } from "../dom.js";
+import { arrange, fill, flash, h, icon, write } from "../dom.js";
 import { number, time, title } from "../format.js";
 import { alertLine, empty, panel, renewAges, stateMark } from "./parts.js";
 
@@ -96,7 +96,7 @@ export class Device {
     if (this.seenAlerts !== store.alertsVersion) {
       this.seenAlerts = store.alertsVersion;
       const rows = store.alerts.filter((alert) => alert.device === this.key).slice(0, ALERTS).map((alert) => alertLine(alert, true));
-      fill(this.alerts, ...(rows.length ? rows : [h("li", { class: "none" }, "None in the last minutes.")]));
+      arrange(this.alerts, rows.length ? rows : [h("li", { class: "none" }, "None in the last minutes.")]);
     }
     if (now - this.seenAt > 5000) {
       this.seenAt = now;

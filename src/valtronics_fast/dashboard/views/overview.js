@@ -1,7 +1,7 @@
 /** The first view: is all well, how much goes through, and what needs attention. */
 
 import { makeChart } from "../chart.js";
-import { fill, h, svg, write } from "../dom.js";
+import { arrange, fill, h, svg, write } from "../dom.js";
 import { ago, bytes, milliseconds, number, rate } from "../format.js";
 import { drawSpark, makeSpark } from "../spark.js";
 import { STATES, sortDevices } from "../store.js";
@@ -90,7 +90,7 @@ export class Overview {
     if (this.seenAlerts !== store.alertsVersion) {
       this.seenAlerts = store.alertsVersion;
       const newest = store.alerts.slice(0, ALERTS).map((alert) => alertLine(alert, true));
-      fill(this.alerts, ...(newest.length ? newest : [h("li", { class: "none" }, "Nothing was reported yet.")]));
+      arrange(this.alerts, newest.length ? newest : [h("li", { class: "none" }, "Nothing was reported yet.")]);
     }
     if (this.seenStats !== stats.version) {
       this.seenStats = stats.version;
@@ -120,7 +120,7 @@ export class Overview {
     write(this.headline, !total ? "Waiting for the first device." : bad ? `${bad} of ${total} devices need attention.` : `All ${total} devices are well.`);
     const rows = sortDevices(ill, "trouble").slice(0, WORST).map((device) => this.row(device));
     if (ill.length > WORST) rows.push(h("li", { class: "more" }, h("a", { href: "#devices" }, `and ${ill.length - WORST} more`)));
-    fill(this.worst, ...(rows.length ? rows : [h("li", { class: "none" }, "No device needs attention.")]));
+    arrange(this.worst, rows.length ? rows : [h("li", { class: "none" }, "No device needs attention.")]);
   }
 
   /** @param {Device} device */
