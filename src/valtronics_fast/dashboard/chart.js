@@ -71,6 +71,15 @@ export function span(least, most, options) {
 }
 
 /**
+ * The width of an axis: that of its longest label.
+ * @param {any} _
+ * @param {string[] | null} labels
+ */
+function widest(_, labels) {
+  return 14 + 6.5 * Math.max(1, ...(labels ?? []).map((label) => label.length));
+}
+
+/**
  * @param {Line[]} lines
  * @param {Options} options
  * @returns {Chart}
@@ -90,13 +99,13 @@ function plotted(lines, options) {
       {
         width: Math.max(element.clientWidth, 40),
         height,
-        padding: [8, 28, 0, 0],
+        padding: [8, 8, 0, 0],
         legend: { show: false },
         cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
         scales: { y: { range: (/** @type {any} */ _, /** @type {number} */ least, /** @type {number} */ most) => span(least, most, options) } },
         axes: [
           { ...axis, grid: { show: false }, space: 70, size: 24, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((each) => time(each * 1000)) },
-          { ...axis, grid: { stroke: grid, width: 1 }, size: 52, space: 34, ...(options.whole && { incrs: WHOLE }), values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(options.format) },
+          { ...axis, grid: { stroke: grid, width: 1 }, size: widest, space: 34, ...(options.whole && { incrs: WHOLE }), values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(options.format) },
         ],
         series: [
           {},

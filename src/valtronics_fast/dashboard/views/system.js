@@ -45,8 +45,9 @@ export class System {
     const heads = ["Channel", "Published", "Matched", "Delivered", "Conflated", "Bytes out"];
     this.table = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Channels" },
       h("table", {}, h("thead", {}, h("tr", {}, ...heads.map((head) => h("th", { scope: "col" }, head)))), this.channels));
-    this.counted = h("div", { class: "pair" }, panel("Channels", this.table), panel("Connections", this.facts),
-      panel("Ended and refused", this.closes), panel("Producers", this.producers));
+    this.counted = h("div", { class: "pair" },
+      h("div", { class: "stack" }, panel("Channels", this.table), panel("Ended and refused", this.closes)),
+      h("div", { class: "stack" }, panel("Connections", this.facts), panel("Producers", this.producers)));
     this.element = h(
       "div",
       { class: "view system" },
