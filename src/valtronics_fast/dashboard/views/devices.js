@@ -4,7 +4,7 @@
  * Places are computed from the width and the number of columns; while values change nothing is measured.
  */
 
-import { flash, h, icon, write } from "../dom.js";
+import { h, icon, write } from "../dom.js";
 import { number, title } from "../format.js";
 import { drawSpark, makeSpark } from "../spark.js";
 import { STATES, sortDevices } from "../store.js";
@@ -241,7 +241,7 @@ function makeCard(device) {
   const metrics = h("dl", { class: "card-metrics" });
   const more = h("p", { class: "card-more" });
   const element = h("li", { class: "card" }, h("div", { class: "card-head" }, link, state), metrics, more);
-  /** @type {{ metric: import("../store.js").Metric, value: HTMLElement, cell: HTMLElement, spark: ReturnType<typeof makeSpark>, shown: boolean }[]} */
+  /** @type {{ metric: import("../store.js").Metric, value: HTMLElement, cell: HTMLElement, spark: ReturnType<typeof makeSpark> }[]} */
   const cells = [];
   let version = -1;
   let shownState = "";
@@ -257,16 +257,14 @@ function makeCard(device) {
       for (const metric of [...device.metrics.values()].slice(cells.length, SHOWN_METRICS)) {
         const [value, spark] = [h("span", { class: "value" }), makeSpark()];
         const cell = h("div", { class: "cell" }, h("dt", {}, title(metric.name)), h("dd", {}, value, h("span", { class: "unit" }, metric.unit)), spark.element);
-        cells.push({ metric, value, cell, spark, shown: false });
+        cells.push({ metric, value, cell, spark });
         metrics.append(cell);
       }
       write(more, device.metrics.size > SHOWN_METRICS ? `and ${device.metrics.size - SHOWN_METRICS} more` : "");
     }
     for (const each of cells) {
-      const changed = write(each.value, number(each.metric.value));
-      if (changed && each.shown) flash(each.value);
+      write(each.value, number(each.metric.value));
       drawSpark(each.spark, each.metric.series);
-      each.shown = true;
     }
   };
   update();
