@@ -24,7 +24,7 @@ from valtronics_fast.config import Config
 from valtronics_fast.tokens import mint
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
 OTHER_SECRET = "Nb7-xQ2vKr9LmTz4WcY8hPdSf3JgAe6uVo1RtXi0Bk_EzCwM"
@@ -103,13 +103,17 @@ class Configured:
 
 @asynccontextmanager
 async def configured(
-    tmp_path: Path, *, trust: ssl.SSLContext | None = None, **sections: Any
+    tmp_path: Path,
+    *,
+    trust: ssl.SSLContext | None = None,
+    variables: Mapping[str, str] | None = None,
+    **sections: Any,
 ) -> AsyncIterator[Configured]:
     """Run a process, and show at the end that its first client has outlived everything."""
     path = tmp_path / "server.toml"
     path.write_text(toml(**sections))
     options: dict[str, Any] = {} if trust is None else {"ssl": trust}
-    async with running("--config", str(path)) as server, AsyncExitStack() as stack:
+    async with running("--config", str(path), **(variables or {})) as server, AsyncExitStack() as stack:
         connection = await stack.enter_async_context(connect(server.url, proxy=None, open_timeout=TIMEOUT, **options))
         client = Client(connection)
         await client.authenticate(minted(SECRET))
@@ -132,6 +136,18 @@ async def test_a_new_secret(tmp_path: Path) -> None:
         await one.reload(auth={"secret": OTHER_SECRET})
         assert [await one.comes_in(secret) for secret in (SECRET, OTHER_SECRET)] == [False, True]
         assert one.status == 401
+
+
+async def test_a_new_secret_in_its_own_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(f"{SECRET}\n")
+    async with configured(tmp_path, variables={"VFAST_AUTH__SECRET_FILE": str(secret)}) as one:
+        secret.write_text(f"{OTHER_SECRET}\n")
+        await one.reload()
+        assert [await one.comes_in(secret) for secret in (SECRET, OTHER_SECRET)] == [False, True]
+        secret.unlink()
+        await one.refused("secret file of VFAST_AUTH__SECRET_FILE: cannot be read (No such file or directory)")
+        assert [await one.comes_in(secret) for secret in (SECRET, OTHER_SECRET)] == [False, True]
 
 
 async def test_a_new_public_key_under_the_old_name(tmp_path: Path) -> None:
