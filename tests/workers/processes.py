@@ -115,6 +115,15 @@ async def one_on_each(site: Processes, stack: AsyncExitStack) -> dict[str, Clien
     return found
 
 
+async def on_worker(site: Processes, stack: AsyncExitStack, worker: str, **claims: Any) -> Client:
+    """Return a client of this worker."""
+    while True:
+        before = (await site.stats())["workers"][worker]["connections"]
+        client = await stack.enter_async_context(site.client(**claims))
+        if (await site.stats())["workers"][worker]["connections"] > before:
+            return client
+
+
 async def launch(*arguments: str, **variables: str) -> asyncio.subprocess.Process:
     """Start the program on free ports with the tests' secret."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("VFAST_")}

@@ -12,7 +12,7 @@ from cluster_site import until as until_within
 from harness import TIMEOUT, http
 from mqtt_harness import send
 from services import Mosquitto
-from workers.processes import Processes, kill, processes
+from workers.processes import Processes, kill, on_worker, processes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,11 +41,7 @@ async def connected(site: Processes) -> None:
 
 async def watch(site: Processes, worker: str, stack: AsyncExitStack, *channels: str) -> Watcher:
     """Subscribe to channels at a worker; to telemetry when there are none."""
-    while True:
-        before = (await site.stats())["workers"][worker]["connections"]
-        client = await stack.enter_async_context(site.client())
-        if (await site.stats())["workers"][worker]["connections"] > before:
-            break
+    client = await on_worker(site, stack, worker)
     watcher = Watcher(client.connection)
     stack.push_async_callback(watcher.end)
     for channel in channels or ("telemetry",):

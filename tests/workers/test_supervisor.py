@@ -9,12 +9,12 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from harness import Client, Site, configuration, http, telemetry, until
+from harness import Site, configuration, http, telemetry, until
 from services import free_port
 from valtronics_fast.inherited import HTTP, WEBSOCKET
 from valtronics_fast.workers import supervisor as module
 from valtronics_fast.workers.supervisor import Supervisor
-from workers.processes import Processes, kill, launch, one_on_each, processes, runs
+from workers.processes import kill, launch, on_worker, one_on_each, processes, runs
 
 
 async def test_workers_serve_as_one() -> None:
@@ -125,7 +125,7 @@ async def test_a_worker_that_stands_still_does_not_hinder_the_others() -> None:
             await client.subscribe("telemetry", device_id=1)
         pids = await site.workers()
         stopped = pids["1"]
-        publisher = await stack.enter_async_context(Publisher(site, "0"))
+        publisher = await on_worker(site, stack, "0", user="publisher", publish=True)
         kill(stopped, signal.SIGSTOP)
         try:
             for number in range(2000):
@@ -138,25 +138,6 @@ async def test_a_worker_that_stands_still_does_not_hinder_the_others() -> None:
             message = await clients["1"].receive()
             if message["type"] == "telemetry_update":
                 last = message["telemetry"]["n"]["value"]
-
-
-class Publisher:
-    """A client of one worker that publishes."""
-
-    def __init__(self, site: Processes, worker: str) -> None:
-        self._site = site
-        self._worker = worker
-        self._stack = AsyncExitStack()
-
-    async def __aenter__(self) -> Client:
-        while True:
-            before = (await self._site.stats())["workers"][self._worker]["connections"]
-            client = await self._stack.enter_async_context(self._site.client(user="publisher", publish=True))
-            if (await self._site.stats())["workers"][self._worker]["connections"] > before:
-                return client
-
-    async def __aexit__(self, *failure: object) -> None:
-        await self._stack.aclose()
 
 
 async def test_there_is_one_of_what_is_one(tmp_path: object) -> None:
