@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -99,6 +100,7 @@ class Redis:
         """Let it hang, with its connections open, until `thaw`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # all its threads stand
 
     def thaw(self) -> None:
         """Let it go on."""

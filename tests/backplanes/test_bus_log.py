@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import Client, Message, Site, alert, telemetry, until
+from harness import TIMEOUT, Client, Message, Site, alert, telemetry, until
+from valtronics_fast.backplanes import bus_log
 from valtronics_fast.backplanes.log import Batch, LogError
+from valtronics_fast.workers import frames
 from valtronics_fast.workers.kept import MAX_PIECE
 from workers.machine import Listener, Machine, machine, sites
 
@@ -104,6 +107,38 @@ async def test_what_was_dropped_shows_in_the_floor() -> None:
         assert 0 < floor < entries[0].offset
 
 
+async def test_what_was_dropped_between_two_pieces_shows_too() -> None:
+    async with machine(entries=20) as one:
+        log, _ = await listening(one, 1)
+        for _ in range(20):
+            await log.append([Batch(0, 1, bytes(MAX_PIECE // 4))])
+        take, reads = one.bus.take, []
+
+        def drop_before_the_second(port: Any, kind: int, body: bytes) -> None:
+            if kind == frames.READ:
+                reads.append(body)
+                if len(reads) == 2:
+                    for _ in range(10):
+                        one.bus.kept._drop(0)
+            take(port, kind, body)
+
+        one.bus.take = drop_before_the_second  # type: ignore[method-assign]
+        floor, entries = (await log.read([0], 0))[0]
+        assert len(entries) < 20
+        gap = max(later.offset - earlier.offset for earlier, later in pairwise(entries))
+        assert entries[4].offset <= floor < entries[5].offset, gap
+
+
+async def test_a_supervisor_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bus_log, "TIMEOUT", 0.1)
+    async with machine() as one:
+        log, _ = await listening(one, 1)
+        one.bus.take = lambda *_: None  # type: ignore[method-assign]
+        async with asyncio.timeout(TIMEOUT):
+            with pytest.raises(LogError, match="no answer"):
+                await log.sync()
+
+
 async def test_a_worker_that_does_not_read_loses_the_log_and_nobody_keeps_anything_for_it() -> None:
     queue = 1 << 20
     async with machine(queue=queue, size=1 << 20) as one:
@@ -154,8 +189,9 @@ async def test_closing_ends_what_waits_and_may_be_done_twice() -> None:
         await log.close()
         with pytest.raises(LogError, match="closed"):
             await append
-        with pytest.raises(LogError, match="not open"):
-            await log.announce(b"")
+        for work in (log.announce(b""), log.append([])):
+            with pytest.raises(LogError, match="not open"):
+                await work
         assert not listener.losses
 
 

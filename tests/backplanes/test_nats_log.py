@@ -132,7 +132,7 @@ async def test_what_is_not_stored_is_an_error(server: Nats) -> None:
     admin = await nats.connect(server.url)
     await admin.jetstream().delete_stream("valtronics-log")
     await admin.close()
-    with pytest.raises(LogError):
+    with pytest.raises(LogError, match="nobody stores it"):
         await log.append([Batch(1, 1, b"x")])
     await log.close()
 

@@ -80,6 +80,7 @@ def _client(address: Address, url: str) -> redis.asyncio.Redis:
 async def _ask_sentinels(address: Address) -> tuple[str, int]:
     """Return the master of a service; the first sentinel that knows it is believed."""
     more: dict[str, Any] = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "protocol": 2}
+    more["retry"] = Retry(NoBackoff(), 0)  # the next one is asked instead
     for name, value in address.options.items():
         if name.startswith(_SENTINEL):
             more[name.removeprefix(_SENTINEL)] = value
