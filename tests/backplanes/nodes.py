@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from core.wire_client import Client
     from valtronics_fast._core.session import Session
+    from valtronics_fast.workers.link import Link
 
 
 class Node(Server):
@@ -23,19 +24,21 @@ class Node(Server):
 
     Args:
         url: where the log is.
+        link: leads to a supervisor, which is where memory:// is then.
         settings: of the backplane.
     """
 
     backplane: SharedBackplane
 
-    def __init__(self, url: str, **settings: Any) -> None:
+    def __init__(self, url: str, *, link: Link | None = None, **settings: Any) -> None:
         super().__init__(shared=True, history=settings.pop("history", 1000))
         self._config = BackplaneConfig(url=url, **settings)
+        self._link = link
         self._follows: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
-        backplane = open_backplane(self._config)
+        backplane = open_backplane(self._config, self._link)
         assert isinstance(backplane, SharedBackplane)
         self.backplane = backplane
         self.host.follow = self._follow  # type: ignore[method-assign]

@@ -88,8 +88,10 @@ def test_what_was_delivered_before_is_kept_for_recovery_only() -> None:
     fixture = Fixture()
     fixture.arrivals.apart = {(LANE, 5)}
     fixture.take(3, 10, node=NODE)
+    fixture.take(5, 15)  # of another node; it has numbers of its own
+    assert fixture.arrivals.apart == {(LANE, 5)}
     fixture.take(5, 20, node=NODE)  # what is missing was delivered here, too
-    assert fixture.offsets() == [10, 20]
+    assert fixture.offsets() == [10, 15, 20]
     assert fixture.arrivals.apart == set()
     assert fixture.notes.missed == []
 

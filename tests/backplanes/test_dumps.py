@@ -107,6 +107,17 @@ async def test_who_is_named_is_asked_first() -> None:
     assert {dump.packets for dump in dumps.values()} == {b"2"}
 
 
+async def test_lanes_that_were_not_asked_for_are_left_out() -> None:
+    net = Net({1: {3: b"three", 4: b"four"}})
+    dump = net.nodes[1]._dump
+
+    async def of_all(_: list[int], position: int) -> tuple[dict[int, bytes], int]:
+        return await dump([3, 4], position)
+
+    net.nodes[1]._dump = of_all
+    assert list(await net.nodes[99].fetch([3], 0)) == [3]
+
+
 async def test_what_nobody_has_asked_for_is_left_out() -> None:
     dumps = Net({}).nodes[99]
     assert dumps.told(struct.pack("<4sIHQ", b"vfd\x02", 5, 3, 0) + b"late") is None

@@ -67,9 +67,12 @@ async def test_the_newest_values_are_had_and_told() -> None:
         assert [message["type"] for message in heard] == ["telemetry_update", "resync", "telemetry_update"]
         assert [message["telemetry"]["n"]["value"] for message in (heard[0], heard[2])] == [3, 3]
         # ... but not than a dump that was made behind it.
+        others.may_answer.clear()
         gaps.miss([LANE])
+        await until(lambda: len(others.asked) == 2)
         others.has[LANE] = Dump(70, packed(server, 1, 4))
         gaps.came(LANE, packed(server, 1, 3), 60)
+        others.may_answer.set()
         await until(lambda: gaps.resyncs == 2)
         assert (await client.settled())[-1]["telemetry"]["n"]["value"] == 4
         late = await server.login()

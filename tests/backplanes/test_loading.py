@@ -185,6 +185,14 @@ async def test_a_hole_in_the_log_is_not_recovered_over(hole: str) -> None:
     assert world.since(1000) == []
 
 
+async def test_what_the_log_has_twice_is_taken_once() -> None:
+    """The answer to an append was lost, and it was appended again."""
+    world = World()
+    world.kept[LANE] = Kept(0, [world.entry(10, 1, 1), world.entry(20, 2, 2), world.entry(30, 2, 2)])
+    await world.loading.load([LANE])
+    assert world.since(0) == [10, 20]
+
+
 async def test_a_log_that_is_lost_meanwhile_is_not_taken_for_followed() -> None:
     world = World()
     world.gate.clear()
@@ -212,6 +220,10 @@ async def test_lanes_are_left_unless_they_are_needed() -> None:
     assert world.sequences.last(5, LANE) == 0
     await world.loading.load([LANE])
     assert world.since(0) == [10]
+    world.left.clear()
+    world.loading._wanted.add(LANE)  # somebody has asked for it again
+    await world.loading.leave([LANE])
+    assert (world.left, lanes_of(world.hub).following()) == ([], [LANE])
 
 
 async def test_who_turns_up_late_is_asked_later() -> None:

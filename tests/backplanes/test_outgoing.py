@@ -123,6 +123,14 @@ def test_what_waits_says_whether_it_was_delivered() -> None:
         (1, b"", False), (2, b"x" * 100, True),
     ]  # fmt: skip
     assert outgoing.dropped == 2
+    # Of what was given up in a lane one message was not delivered here: then this node has missed something, too.
+    outgoing = Outgoing(NODE, 100)
+    outgoing.add(1, b"a", apart=False)
+    outgoing.seal(apart=False)
+    outgoing.add(1, b"b", apart=True)
+    outgoing.add(2, b"x" * 100, apart=True)
+    outgoing.seal(apart=True)
+    assert [(one.lane, one.apart) for one in outgoing.waiting()] == [(1, False), (2, True)]
 
 
 def test_the_last_number_that_was_taken_is_known() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from valtronics_fast._core.packet import PacketError
-from valtronics_fast._core.publication import PublicationError
 from valtronics_fast.backplanes.envelope import unseal
 from valtronics_fast.backplanes.sequences import Outcome
 from valtronics_fast.logging import fields, limited
@@ -67,7 +66,7 @@ class Arrivals:
             self._gaps.miss([lane], envelope.node)
         try:
             self.hub.receive(envelope.packets, offset, delivered=delivered)
-        except (PacketError, PublicationError):
+        except PacketError:
             self.refuse("packet")
             self._gaps.miss([lane], envelope.node)
         self.hub.advance_log(offset + envelope.count - 1)

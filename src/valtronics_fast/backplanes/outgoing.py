@@ -109,7 +109,7 @@ class Outgoing:
 
     def _give_up(self, *, apart: bool) -> None:
         """Give up the oldest until the rest is within the limit."""
-        while self.size > self._limit and (self._open or len(self._sealed) > self._handed_out):
+        while self.size > self._limit:  # what was handed out was within it
             if len(self._sealed) == self._handed_out:
                 self.seal(apart=apart)
             sealed = self._sealed[self._handed_out]
