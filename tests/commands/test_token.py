@@ -23,11 +23,11 @@ SECRET = "w7Qz-M2pLr9_TfXc4VbNsJ8hKd3yGa5e"
 @pytest.mark.parametrize(
     ("action", "flags"),
     [
-        ("create", ("--sub", "--channels", "--devices", "--publish", "--monitor", "--min-interval", "--expires", "--config")),
-        ("verify", ("--token", "--json", "--config")),
+        ("create", ["--sub", "--channels", "--devices", "--publish", "--monitor", "--min-interval", "--expires", "--config"]),
+        ("verify", ["--token", "--json", "--config"]),
     ],
 )
-def test_help_of_token(capsys: pytest.CaptureFixture[str], action: str, flags: tuple[str, ...]) -> None:
+def test_help_of_token(capsys: pytest.CaptureFixture[str], action: str, flags: list[str]) -> None:
     assert exit_code("token", action, "--help") == EXIT_OK
     text = capsys.readouterr().out
     assert [flag for flag in (*flags, "examples:", "exit codes:") if flag not in text] == []

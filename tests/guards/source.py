@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = "valtronics_fast"
 
 REFUSING = {
-    "_abort", "_left_to_gmqtt", "_refuse", "_reject", "abort", "disconnect", "drop", "force_close", "note",
+    "_abort", "_left_to_gmqtt", "_on_lost", "_refuse", "_reject", "abort", "disconnect", "drop", "force_close", "miss",
+    "note", "refuse",
 }  # fmt: skip
 """Functions and methods that a guard calls."""
 

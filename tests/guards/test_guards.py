@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from guards import approach, core, credentials, devices, door, http, lines, operation, settings
+from guards import approach, cluster, core, credentials, devices, door, http, lines, logs, operation, settings, workers
 from guards.exempt import EXEMPT, NO_GUARDS
 from guards.forks import PATIENCE, Job
 from guards.source import ROOT, Exit, Row, exits, find, parsed, path_of
@@ -27,14 +27,17 @@ if TYPE_CHECKING:
     from guards.forks import Outcome
 
 GUARDED = re.compile(r'vfast_guard\(\s*b"([^"]+)"')
-TABLES = (door, approach, credentials, http, devices, lines, settings, operation)
+TABLES = (door, approach, credentials, http, devices, lines, settings, operation, cluster, logs, workers)
 ROWS = [row for table in TABLES for row in table.ROWS]
 MODULES = list(dict.fromkeys(row.module for row in ROWS))
 TESTS = sorted({*core.TABLE.values(), *(row.test for row in ROWS)})
 
 needs_hooks = pytest.mark.skipif(not TEST_HOOKS, reason="it takes minutes, or a build for tests: make guards")
-# What is judged by pure functions is quick enough for every run of the tests; the others wait for sockets.
-QUICK = {"handshake", "extensions", "proxy_protocol", "addresses", "origins", "claims", "producers.mapping"}
+# What is judged by functions that are pure, or nearly so, is quick enough for every run; the others wait for sockets.
+QUICK = {
+    "handshake", "extensions", "proxy_protocol", "addresses", "origins", "claims", "producers.mapping",
+    "backplanes.envelope", "backplanes.members", "backplanes.rejoining", "workers.kept",
+}  # fmt: skip
 
 CORE_JOBS = [pytest.param(Job((test,), guard=name), id=name) for name, test in core.TABLE.items()]
 JOBS = [

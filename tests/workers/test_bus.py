@@ -71,11 +71,22 @@ def test_offsets_follow_the_clock_and_never_repeat() -> None:
     assert Bus(10, 0).epoch != bus.epoch
 
 
+def test_offsets_go_on_with_the_clock() -> None:
+    """Whatever a supervisor has given before it was killed lies behind the clock of the next one."""
+    bus = Bus(10, 0)
+    port = opened(bus, 1)
+    time.sleep(0.001)
+    before = time.time_ns() // 1000
+    append(bus, port, 0, b"x")
+    assert bus.head >= before
+
+
 def test_those_who_follow_a_lane_get_it_all_in_one_order() -> None:
     bus = Bus(10, 0)
     ports = [opened(bus, node) for node in range(3)]
     for port in ports[:2]:
         follow(bus, port, 5, 6)
+    follow(bus, ports[0], 5)  # once more is no other
     append(bus, ports[0], 5, b"a", b"b")
     append(bus, ports[2], 6, b"c")
     first, second, third = map(entries, ports)
@@ -83,7 +94,7 @@ def test_those_who_follow_a_lane_get_it_all_in_one_order() -> None:
     assert [(lane, blob) for lane, _, blob in first] == [(5, b"a"), (5, b"b"), (6, b"c")]
     assert third == []
     assert ports[2].take(frames.ANSWER) == [NUMBER.pack(1) + b"\0"]
-    follow(bus, ports[0], 5, kind=frames.UNFOLLOW)
+    follow(bus, ports[0], 5, 7, kind=frames.UNFOLLOW)
     append(bus, ports[1], 5, b"d")
     append(bus, ports[1], 6, b"e")
     assert [blob for _, _, blob in entries(ports[0])] == [b"e"]
@@ -131,7 +142,8 @@ def test_who_does_not_read_is_told_that_the_log_is_lost() -> None:
     append(bus, opened(bus, 2), 0, b"x")
     assert entries(port) == []
     assert port.take(frames.LOST) == [b"this process did not read"]
-    assert bus.losses == 1
+    bus.drop(port)  # what it had to read is still not read
+    assert (bus.losses, port.take(frames.LOST)) == (1, [])
 
 
 def test_a_worker_that_ends_is_gone_for_the_others_at_once() -> None:

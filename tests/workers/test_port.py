@@ -99,6 +99,18 @@ async def test_a_large_answer_is_not_held_against_the_worker() -> None:
     one.close()
 
 
+async def test_what_was_large_once_is_not_allowed_for_ever() -> None:
+    one = await connected(1 << 20)
+    one.port.put(frame(1, bytes(8 << 20)))
+    await until(lambda: one.peer.got)
+    one.peer.transport.pause_reading()
+    while not one.losses:
+        one.port.put_entry(frame(2, bytes(100_000)))
+        await asyncio.sleep(0)
+    assert one.port.transport.get_write_buffer_size() < 2 << 20
+    one.close()
+
+
 async def test_settling() -> None:
     one = await connected()
     done: list[int] = []

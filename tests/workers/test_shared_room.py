@@ -41,6 +41,15 @@ def test_connections_of_a_user(rooms: list[SharedRoom]) -> None:
     assert all(one.join("alice", 0) for _ in range(5))
 
 
+def test_a_user_for_whom_there_is_no_place_is_not_let_in(
+    rooms: list[SharedRoom], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Segment, "take_place", lambda *_: -1)
+    assert not rooms[0].join("alice", 0)
+    assert rooms[0].connections_of("alice") == 0
+    assert not rooms[0].users
+
+
 def test_addresses(rooms: list[SharedRoom]) -> None:
     limiters = [room.limiter("connections", Rate(2, 60.0), 1) for room in rooms]
     assert [limiter.take("a", 1.0) > 0 for limiter in limiters] == [False, False, True]

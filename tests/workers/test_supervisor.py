@@ -11,6 +11,7 @@ import pytest
 
 from harness import Site, configuration, http, telemetry, until
 from services import free_port
+from valtronics_fast.errors import ConfigError
 from valtronics_fast.inherited import HTTP, WEBSOCKET
 from valtronics_fast.workers import supervisor as module
 from valtronics_fast.workers.supervisor import Supervisor
@@ -187,6 +188,17 @@ async def test_what_keeps_the_workers_from_starting_is_told_once(tmp_path: objec
     assert (process.returncode, out) == (2, b"")
     assert err.count(b"auth.public_key_file") == 1
     assert b"Traceback" not in err
+
+
+async def test_a_worker_that_never_served_is_not_started_again(tmp_path: Path) -> None:
+    """The fault is one that only a worker can see: it is the one that needs the certificate."""
+    file = tmp_path / "none.pem"
+    file.write_text("no certificate")
+    files = {"certfile": str(file), "keyfile": str(file)}
+    supervisor = Supervisor(configuration(logging={"level": "error"}, tls=files), 2)
+    with pytest.raises(ConfigError, match=r"tls\.certfile"):
+        await supervisor.start()
+    assert max(child.starts for child in supervisor.children) == 1
 
 
 async def test_as_many_as_there_are_cpus() -> None:
