@@ -301,9 +301,7 @@ class Server:
         if not self._started:
             raise RuntimeError("the server was not started")
         async with self._reloading:
-            reload = await prepare_reload(
-                self.config, config, self._authenticator, secret_made_up=self._secret_made_up
-            )
+            reload = await prepare_reload(self.config, config, self._authenticator, secret_made_up=self._secret_made_up)
             self.config = config = reload.config
             former, self._authenticator = self._authenticator, reload.authenticator
             trusted = TrustedProxies(config.security.trusted_proxies)
@@ -324,9 +322,7 @@ class Server:
                 await former.stop()
             return reload.unchanged
 
-    def rebalance(
-        self, *, fraction: float | None = None, count: int | None = None, over: float | None = None
-    ) -> int:
+    def rebalance(self, *, fraction: float | None = None, count: int | None = None, over: float | None = None) -> int:
         """Begin to close connections (4200), so that their clients come back elsewhere; return how many.
 
         Args:

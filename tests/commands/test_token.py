@@ -23,7 +23,10 @@ SECRET = "w7Qz-M2pLr9_TfXc4VbNsJ8hKd3yGa5e"
 @pytest.mark.parametrize(
     ("action", "flags"),
     [
-        ("create", ["--sub", "--channels", "--devices", "--publish", "--monitor", "--min-interval", "--expires", "--config"]),
+        (
+            "create",
+            ["--sub", "--channels", "--devices", "--publish", "--monitor", "--min-interval", "--expires", "--config"],
+        ),
         ("verify", ["--token", "--json", "--config"]),
     ],
 )

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ from valtronics_fast.inherited import HTTP, WEBSOCKET
 from valtronics_fast.workers import supervisor as module
 from valtronics_fast.workers.supervisor import Supervisor
 from workers.processes import kill, launch, on_worker, one_on_each, processes, runs
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def test_workers_serve_as_one() -> None:
