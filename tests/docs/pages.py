@@ -4,7 +4,7 @@ A comment above a block says it where it is not plain to see (it does not show o
 
 - `<!-- test: file NAME -->`: it is that file.
 - `<!-- test: server -->`: it goes on running until the end of the page, once it has said something.
-- `<!-- test: client -->`: it goes on running; it has to print something, and is ended then.
+- `<!-- test: client -->`: it goes on running; it has to print something that is no fault, and is ended then.
 - `<!-- test: each -->`: each line starts a server, which ends in order on SIGINT.
 - `<!-- test: none, REASON -->`: it can't run here.
 

@@ -71,7 +71,7 @@ class World:
         elif block.doing == "server":
             self.background(block.text)
         elif block.doing == "client":
-            process = self.background(block.text)
+            process = self.background(block.text, faults=False)
             self._running.remove(process)
             self._end(process, signal.SIGKILL)
         elif block.doing == "each":
@@ -93,12 +93,13 @@ class World:
         assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def background(self, text: str, says: str = "", **variables: str) -> subprocess.Popen[str]:
+    def background(self, text: str, says: str = "", *, faults: bool = True, **variables: str) -> subprocess.Popen[str]:
         """Run a command that does not end, and return it when it has said something.
 
         Args:
             text: the command.
             says: what it says; "" is anything.
+            faults: what it says on the standard error counts as well.
             variables: of its environment.
         """
         settings = " ".join(f"{name}={value}" for name, value in variables.items())
@@ -106,8 +107,8 @@ class World:
         with log.open("w") as output:
             process = subprocess.Popen(
                 ["sh", "-euc", f". ./{SAVED}\nexec env {settings} {self.here(text).strip()}"],
-                cwd=self.directory, env=self._environment, stdout=output, stderr=subprocess.STDOUT, text=True,
-                start_new_session=True,
+                cwd=self.directory, env=self._environment, stdout=output,
+                stderr=subprocess.STDOUT if faults else None, text=True, start_new_session=True,
             )  # fmt: skip
         self._running.append(process)
         deadline = time.monotonic() + TIMEOUT
