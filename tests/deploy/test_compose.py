@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -122,15 +124,15 @@ def broker(directory: Path, secrets: Path) -> Iterator[int]:
     """Run Mosquitto by the service's command and configuration, and return its port."""
     port = free_port()
     directory.mkdir(exist_ok=True)
-    places = {"/mosquitto/data": directory, "/mosquitto/config": directory, "/tmp/passwords": directory / "passwords"}
-    (directory / "acl").write_text((DEPLOY / "mosquitto" / "acl").read_text())
-    (directory / "acl").chmod(0o600)
-    text = moved((DEPLOY / "mosquitto" / "mosquitto.conf").read_text(), {**places, "listener 1883": f"listener {port}"})
-    user = os.environ.get("USER", "root")
+    shutil.copy(DEPLOY / "mosquitto" / "acl", directory)
+    places = {"/tmp/": f"{directory}/own-"}
+    text = (DEPLOY / "mosquitto" / "mosquitto.conf").read_text()
+    text = moved(text, {**places, "/mosquitto/data": directory, "listener 1883": f"listener {port}"})
+    user = pwd.getpwuid(os.geteuid()).pw_name
     (directory / "mosquitto.conf").write_text(f"{text}\nuser {user}\n")  # who may enter the directory of a test
     *shell, script = SERVICES["mosquitto"]["command"]
-    del places["/mosquitto/data"]
-    script = moved(script, {**places, "/run/secrets": secrets, "chown mosquitto": f"chown {user}"})
+    places = {**places, "/mosquitto/config": directory, "/run/secrets": secrets, "chown mosquitto": f"chown {user}"}
+    script = moved(script, places)
     paths = f"/usr/sbin:{os.environ['PATH']}"
     with started([*shell, script], port, directory / "log", env={**os.environ, "PATH": paths}):
         yield port
@@ -170,8 +172,9 @@ async def test_devices_reach_clients_through_all_of_it(tmp_path: Path, secrets: 
         async with AsyncExitStack() as stack:
             server = await stack.enter_async_context(running(**variables))
             parts: dict[str, Any] = {}
-            while set(parts.values()) != {"ok"}:
-                parts = (await http("GET", f"{server.http}/health/ready"))[1]["checks"]
+            async with asyncio.timeout(TIMEOUT):
+                while set(parts.values()) != {"ok"}:
+                    parts = (await http("GET", f"{server.http}/health/ready"))[1]["checks"]
             assert parts.keys() >= {"mqtt", "backplane"}
             client = Client(await stack.enter_async_context(connect(server.url, proxy=None)))
             settings = configuration(auth={"secret": (own / "auth_secret").read_text()})
@@ -225,6 +228,46 @@ def test_redis_lets_the_server_in_and_nobody_else(tmp_path: Path, secrets: Path)
         assert done.returncode == 0
         assert ask("--no-auth-warning", "--user", "health", "--pass", "any", "get", "x").startswith("NOPERM")
     assert list((tmp_path / "redis" / "appendonlydir").iterdir())
+
+
+RULES = DEPLOY / "prometheus" / "rules.yml"
+
+
+@pytest.mark.skipif(not RULES.exists(), reason="there are no rules for alerts")
+def test_each_alert_has_a_row_that_says_what_to_do() -> None:
+    rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    page = (DEPLOY.parent / "docs" / "operations.md").read_text()
+    section = page.partition("\n## Alerts\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert set(rows) == {rule["alert"] for rule in rules if "alert" in rule}
+
+
+async def test_prometheus_gets_the_metrics_of_a_server(tmp_path: Path, secrets: Path) -> None:
+    place = shutil.copytree(DEPLOY / "prometheus", tmp_path / "prometheus")
+    auth = {"secret": (secrets / "auth_secret").read_text()}
+    async with serving(auth=auth, http={"api_key": "a-key"}) as site:
+        token = (secrets / "prometheus_token").read_text()
+        headers = {"Authorization": f"Bearer {token}"}
+        if (status := (await http("GET", site.http_url("/metrics"), headers=headers))[0]) == 404:
+            pytest.skip("this server has no metrics")
+        assert status == 200
+        settings = yaml.safe_load((place / "prometheus.yml").read_text())
+        settings["global"] = {"scrape_interval": "1s"}
+        (job,) = settings["scrape_configs"]
+        job["authorization"]["credentials_file"] = str(secrets / "prometheus_token")
+        del job["dns_sd_configs"]  # a name of the network of containers
+        job["static_configs"] = [{"targets": [site.http_url("").removeprefix("http://")]}]
+        (place / "prometheus.yml").write_text(yaml.safe_dump(settings))
+        port = free_port()
+        command = [program("prometheus", "prometheus"), f"--config.file={place / 'prometheus.yml'}"]
+        command += [f"--storage.tsdb.path={tmp_path / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
+        with started(command, port, tmp_path / "log"):
+            async with asyncio.timeout(TIMEOUT):
+                targets: list[Any] = []
+                while [target["health"] for target in targets] != ["up"]:
+                    await asyncio.sleep(0.1)
+                    answer = await http("GET", f"http://127.0.0.1:{port}/api/v1/targets")
+                    targets = answer[1].get("data", {}).get("activeTargets", [])
 
 
 def test_prometheus_reads_its_configuration(tmp_path: Path, secrets: Path) -> None:
