@@ -124,7 +124,7 @@ async def test_a_server_that_was_restarted_is_found_again() -> None:
             report(site.server, 1, temperature=4)
             await shows(page, "4")
         await page.until("document.querySelector('#link').dataset.state === 'waiting'")
-        assert "Next try in" in await page.text("#link-text")
+        assert "Next try in" in await page.text("#link")
         async with running(**ports) as site:
             await page.until(OPEN)
             assert "Device 1" in await page.text(".grid"), "what is known is still shown"

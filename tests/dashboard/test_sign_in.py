@@ -129,6 +129,8 @@ async def test_one_that_has_expired_ends_the_session() -> None:
         await page.until("document.querySelector('.tile-value').textContent === '1'")
         await page.until(f"({FAULT}) && {FAULT}.startsWith('The token has expired.')")
         await show_nothing(page)
+        # The figures may have been asked for in the moment before: the browser has its own words for HTTP 401.
+        page.complaints = [each for each in page.complaints if "401" not in each]
 
 
 async def show_nothing(page: Page) -> None:

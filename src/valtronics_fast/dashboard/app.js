@@ -88,7 +88,10 @@ class App {
     if (this.session.config.charts) await loadCharts();
     if (!this.session.token && this.session.config.demo) this.session.demo = true;
     if (this.session.token || this.session.demo) this.connect();
-    else this.show(this.signIn, "");
+    else {
+      this.link("idle", "");
+      this.show(this.signIn, "");
+    }
   }
 
   connect() {
@@ -245,7 +248,7 @@ class App {
   }
 
   /**
-   * Tell how the connection is.
+   * Tell how the connection is. What changes by the second is for the eye alone: a screen reader would never end.
    * @param {import("./connection.js").State} state
    * @param {string} reason
    */
@@ -255,13 +258,15 @@ class App {
     const words = {
       idle: "Signed out",
       connecting: "Connecting",
-      open: trip === undefined ? "Live" : `Live · ${milliseconds(trip)} ms`,
-      waiting: `${reason || "Not connected."} Next try in ${wait} s`,
+      open: "Live",
+      waiting: reason || "Not connected.",
       refused: "Signed out",
     };
     const element = byId("link");
     if (element.dataset["state"] !== state) element.dataset["state"] = state;
     write(byId("link-text"), words[state]);
+    const more = state === "waiting" ? ` Next try in ${wait} s` : state === "open" && trip !== undefined ? ` · ${milliseconds(trip)} ms` : "";
+    write(byId("link-more"), more);
   }
 
   nextTheme() {

@@ -137,6 +137,7 @@ export class Overview {
     this.problem.hidden = !stats.problem;
     write(this.problem, stats.problem);
     this.figures.hidden = latest === null;
+    for (const [name, each] of Object.entries(this.tiles)) each.element.hidden = name !== "devices" && latest === null && stats.problem !== "";
     if (latest === null) return;
     write(this.tiles.connections.value, number(latest["active_connections"]));
     write(this.tiles.connections.note, `${number(latest["total_connections"])} since the start`);

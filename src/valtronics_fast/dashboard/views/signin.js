@@ -70,7 +70,8 @@ export class SignIn {
    */
   refuse(why, token) {
     const hint = token && explainToken(token);
-    write(this.fault, hint ? `${why.replace(/\.?$/, ".")} ${hint}` : why);
+    const sentence = `${why.charAt(0).toUpperCase()}${why.slice(1).replace(/\.?$/, ".")}`;
+    write(this.fault, `${sentence} ${hint}`.trim());
     this.fault.hidden = false;
     this.busy(false);
     this.token.setAttribute("aria-invalid", "true");
