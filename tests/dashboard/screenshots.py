@@ -22,7 +22,8 @@ PICTURES = (
     ("dashboard-light", "overview", (1440, 940), False, "light"),
     ("dashboard-dark", "devices", (1440, 940), False, "dark"),
     ("dashboard-device", "devices/3", (1440, 940), False, "light"),
-    ("dashboard-phone", "devices", (390, 844), True, "light"),
+    ("dashboard-console", "console", (1440, 940), False, "light"),
+    ("dashboard-phone", "devices", (360, 740), True, "light"),
 )
 
 
@@ -47,10 +48,14 @@ async def _take() -> None:
             await page.prefer(prefers_color_scheme=theme, prefers_reduced_motion="reduce")
             await page.go(site.http_url(f"/#{section}"))
             await page.until(OPEN)
+            if section == "console":
+                await page.eval("document.querySelector('#devices').focus()")
+                await page.type("3 10")
+                await page.press("Enter")
             pages[name] = page
         await asyncio.sleep(WATCHED)
         for name, page in pages.items():
-            path = IMAGES / f"{name}.png"
+            path = IMAGES / f"{name}.webp"
             await page.picture(path)
             print(f"{path.name}: {path.stat().st_size / 1024:.0f} KiB")
         crowd.cancel()

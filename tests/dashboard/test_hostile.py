@@ -62,7 +62,7 @@ async def test_a_screen_reader_is_told_text() -> None:
 
 async def test_the_user_of_a_token_and_what_the_console_shows() -> None:
     async with running() as site, visiting(site, "/#console", signed_in=False) as page:
-        await sign_in(page, site.token(MARKUP))
+        await sign_in(page, site.token(MARKUP, monitor=True))
         await page.until(OPEN)
         assert await page.text("#who") == MARKUP
         frames = "[...document.querySelectorAll('.frame')].map(each => each.textContent)"

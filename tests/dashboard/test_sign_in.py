@@ -53,7 +53,7 @@ async def test_a_refused_token_is_explained() -> None:
             await page.until(f"({FAULT}) && {FAULT}.includes({json.dumps(why)})")
             assert await page.eval("document.querySelector('#token').getAttribute('aria-invalid')") == "true"
             assert await page.eval("document.querySelector('#rail').hidden")
-        await sign_in(page, site.token())
+        await sign_in(page, site.token(monitor=True))
         await page.until(OPEN)
 
 
@@ -83,7 +83,7 @@ async def test_a_good_token_stays_in_its_tab() -> None:
 
 async def test_it_is_kept_only_where_that_is_wanted() -> None:
     async with running() as site, visiting(site, signed_in=False) as page:
-        await sign_in(page, site.token())
+        await sign_in(page, site.token(monitor=True))
         await page.until(OPEN)
         assert await page.eval("sessionStorage.length + localStorage.length") == 0
         await page.call("Page.reload")
@@ -106,14 +106,14 @@ async def test_the_figures_of_the_server_have_a_claim_of_their_own() -> None:
 async def test_a_token_that_expires_can_be_renewed() -> None:
     settings = {"renewal_notice": 3600, "grace": 0, "leeway": 0}
     async with running(auth=settings) as site, visiting(site, signed_in=False) as page:
-        await sign_in(page, site.token("alice", expires=8))
+        await sign_in(page, site.token("alice", expires=8, monitor=True))
         await page.until("document.querySelector('#dialog').open && document.activeElement.id === 'new-token'")
-        await page.type(site.token("bob"))
+        await page.type(site.token("bob", monitor=True))
         await page.click("#dialog .primary")
         await page.until(SIGNED_OUT)  # somebody else's: the server ends the session
-        await sign_in(page, site.token("alice", expires=8))
+        await sign_in(page, site.token("alice", expires=8, monitor=True))
         await page.until("document.querySelector('#dialog').open && document.activeElement.id === 'new-token'")
-        await page.type(site.token("alice", expires=20))
+        await page.type(site.token("alice", expires=20, monitor=True))
         await page.click("#dialog .primary")
         await page.until("!document.querySelector('#dialog').open || document.querySelector('#new-token').value === ''")
         connections = site.server.stats()["total_connections"]
@@ -123,7 +123,7 @@ async def test_a_token_that_expires_can_be_renewed() -> None:
 async def test_one_that_has_expired_ends_the_session() -> None:
     settings = {"renewal_notice": 0, "grace": 0, "leeway": 0}
     async with running(auth=settings) as site, visiting(site, signed_in=False) as page:
-        await sign_in(page, site.token("alice", expires=3))
+        await sign_in(page, site.token("alice", expires=3, monitor=True))
         await page.until(OPEN)
         report(site.server, "secret-pump", temperature=42)
         await page.until("document.querySelector('.tile-value').textContent === '1'")

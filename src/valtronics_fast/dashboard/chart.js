@@ -13,6 +13,9 @@ import { time } from "./format.js";
 
 const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000];
 
+/** Half the width of a time below a chart, less what there is beside it. */
+const HALF_LABEL = 18;
+
 /** @type {any} */
 let UPlot = null;
 
@@ -71,6 +74,16 @@ export function span(least, most, options) {
 }
 
 /**
+ * The labels of the axis of times; one that would be cut off at the right end is left out.
+ * @param {any} plot
+ * @param {number[]} at
+ */
+function clocks(plot, at) {
+  const { min, max } = plot.scales.x;
+  return at.map((each) => (((max - each) / (max - min)) * plot.width < HALF_LABEL ? "" : time(each * 1000)));
+}
+
+/**
  * The width of an axis: that of its longest label.
  * @param {any} _
  * @param {string[] | null} labels
@@ -104,7 +117,7 @@ function plotted(lines, options) {
         cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
         scales: { y: { range: (/** @type {any} */ _, /** @type {number} */ least, /** @type {number} */ most) => span(least, most, options) } },
         axes: [
-          { ...axis, grid: { show: false }, space: 70, size: 24, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((each) => time(each * 1000)) },
+          { ...axis, grid: { show: false }, space: 70, size: 24, values: clocks },
           { ...axis, grid: { stroke: grid, width: 1 }, size: widest, space: 34, ...(options.whole && { incrs: WHOLE }), values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(options.format) },
         ],
         series: [

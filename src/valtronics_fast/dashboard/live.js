@@ -91,7 +91,7 @@ export class Live {
       const since = { epoch: position.epoch, offset: Math.max(0, position.offset - BACKFILL) };
       const answer = await this.connection.ask({ ...command, since });
       const end = performance.now() + REPLAY_TIME;
-      const replayed = () => (this.positions.get("telemetry")?.offset ?? 0) > position.offset;
+      const replayed = () => (this.positions.get("telemetry")?.offset ?? 0) >= position.offset;
       this.positions.set("telemetry", { ...since });
       while (answer["recovered"] && !replayed() && performance.now() < end) await sleep(50);
       this.positions.delete("telemetry"); // at a frequency there are no offsets
