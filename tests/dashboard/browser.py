@@ -191,8 +191,9 @@ class Page:
         return str(await self.eval(f"document.querySelector({json.dumps(selector)})?.textContent ?? ''"))
 
     async def picture(self, path: Path) -> None:
-        """Take a picture of the window."""
-        answer = await self.call("Page.captureScreenshot", format="png")
+        """Take a picture of the window, in the format that the file's name ends with: png or webp."""
+        quality = {} if path.suffix == ".png" else {"quality": 85}
+        answer = await self.call("Page.captureScreenshot", format=path.suffix[1:], **quality)
         path.write_bytes(base64.b64decode(answer["data"]))
 
 

@@ -49,6 +49,7 @@ async def _take() -> None:
             await page.go(site.http_url(f"/#{section}"))
             await page.until(OPEN)
             if section == "console":
+                await page.until("document.querySelectorAll('.frame').length > 1")
                 await page.eval("document.querySelector('#devices').focus()")
                 await page.type("3 10")
                 await page.press("Enter")

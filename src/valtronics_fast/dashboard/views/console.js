@@ -96,7 +96,9 @@ export class Console {
     const { session } = this.context;
     this.connection = new Connection(session.websocket, {
       token: () => session.current(),
-      ready: () => undefined,
+      ready: () => {
+        this.error.hidden = true;
+      },
       message: () => undefined,
       state: (state, reason) => {
         const words = { idle: "Closed.", connecting: "Connecting.", open: "Connected, with a connection of its own.", waiting: "Lost; coming back.", refused: "Refused." };
