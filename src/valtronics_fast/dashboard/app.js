@@ -96,12 +96,16 @@ class App {
 
   connect() {
     this.connection?.stop();
-    this.connection = new Connection(this.session.websocket, {
-      token: () => this.session.current(),
-      ready: (answer) => this.ready(answer),
-      message: (message) => this.take(message),
-      state: (state, reason) => this.entered(state, reason),
-    }, { renew: true, notices: true, batch: true });
+    this.connection = new Connection(
+      this.session.websocket,
+      {
+        token: () => this.session.current(),
+        ready: (answer) => this.ready(answer),
+        message: (message) => this.take(message),
+        state: (state, reason) => this.entered(state, reason),
+      },
+      { renew: true, notices: true, batch: true },
+    );
     this.connection.start();
   }
 
@@ -114,11 +118,23 @@ class App {
       this.store = new Store();
       this.live = new Live(connection, this.store);
       /** @type {Context} */
-      const context = { store: this.store, stats: this.stats, session: this.session, live: this.live, redraw: () => this.redraw() };
-      this.views = new Map(Object.entries({
-        overview: new Overview(context), devices: new Devices(context), device: new Device(context),
-        alerts: new Alerts(context), system: new System(context), console: new Console(context),
-      }));
+      const context = {
+        store: this.store,
+        stats: this.stats,
+        session: this.session,
+        live: this.live,
+        redraw: () => this.redraw(),
+      };
+      this.views = new Map(
+        Object.entries({
+          overview: new Overview(context),
+          devices: new Devices(context),
+          device: new Device(context),
+          alerts: new Alerts(context),
+          system: new System(context),
+          console: new Console(context),
+        }),
+      );
       byId("rail").hidden = false;
       byId("leave").hidden = false;
       this.route();
@@ -131,7 +147,8 @@ class App {
   /** @param {Record<string, any>} message */
   take(message) {
     if (message["type"] === "token_expiring") void this.renew(message["expires_in"]);
-    else if (message["type"] === "resync" || message["type"] === "unsubscribed") void this.live?.begin(this.live.channels);
+    else if (message["type"] === "resync" || message["type"] === "unsubscribed")
+      void this.live?.begin(this.live.channels);
     else this.live?.take(message);
   }
 
@@ -141,13 +158,16 @@ class App {
       await this.connection?.renew(await this.session.demoToken());
       return;
     }
-    askToken(`The token expires in ${Math.round(seconds)} s. Paste a new one of the same user to go on.`, async (token) => {
-      const answer = await this.connection?.renew(token).catch(() => undefined);
-      if (answer?.["success"] !== true) return String(answer?.["message"] ?? "There is no connection at the moment.");
-      this.session.use(token, this.session.kept);
-      this.session.signedIn(answer);
-      return "";
-    });
+    askToken(
+      `The token expires in ${Math.round(seconds)} s. Paste a new one of the same user to go on.`,
+      async (token) => {
+        const answer = await this.connection?.renew(token).catch(() => undefined);
+        if (answer?.["success"] !== true) return String(answer?.["message"] ?? "There is no connection at the moment.");
+        this.session.use(token, this.session.kept);
+        this.session.signedIn(answer);
+        return "";
+      },
+    );
   }
 
   /**
@@ -228,7 +248,10 @@ class App {
   badges() {
     const counts = this.store.counts();
     const bad = counts.critical + counts.warning + counts.offline;
-    for (const [id, count] of /** @type {[string, number][]} */ ([["badge-devices", bad], ["badge-alerts", this.store.unseen]])) {
+    for (const [id, count] of /** @type {[string, number][]} */ ([
+      ["badge-devices", bad],
+      ["badge-alerts", this.store.unseen],
+    ])) {
       const badge = byId(id);
       badge.hidden = count === 0;
       write(badge, count > 99 ? "99+" : String(count));
@@ -238,13 +261,18 @@ class App {
   /** Tell screen readers of new alerts, several of them in one sentence. @param {number} now */
   announce(now) {
     if (now - this.announcedAt < ANNOUNCE_EVERY || this.announced === this.store.alertsVersion) return;
-    const fresh = this.store.alerts.slice(0, this.store.alertsVersion - this.announced).filter((alert) => alert.fresh && alert.severity !== "info");
+    const fresh = this.store.alerts
+      .slice(0, this.store.alertsVersion - this.announced)
+      .filter((alert) => alert.fresh && alert.severity !== "info");
     this.announced = this.store.alertsVersion;
     this.announcedAt = now;
     const first = fresh[0];
     if (first === undefined) return;
     const more = fresh.length > 1 ? `, and ${fresh.length - 1} more alerts` : "";
-    fill(byId("announcer"), h("span", {}, `${first.severity}: ${first.title}, device ${first.device ?? "none"}${more}`));
+    fill(
+      byId("announcer"),
+      h("span", {}, `${first.severity}: ${first.title}, device ${first.device ?? "none"}${more}`),
+    );
   }
 
   /**
@@ -265,7 +293,12 @@ class App {
     const element = byId("link");
     if (element.dataset["state"] !== state) element.dataset["state"] = state;
     write(byId("link-text"), words[state]);
-    const more = state === "waiting" ? ` Next try in ${wait} s` : state === "open" && trip !== undefined ? ` · ${milliseconds(trip)} ms` : "";
+    const more =
+      state === "waiting"
+        ? ` Next try in ${wait} s`
+        : state === "open" && trip !== undefined
+          ? ` · ${milliseconds(trip)} ms`
+          : "";
     write(byId("link-more"), more);
   }
 
@@ -291,15 +324,26 @@ class App {
     const target = /** @type {HTMLElement} */ (event.target);
     const typing = target.matches("input, textarea, select");
     if (event.key === "Escape" && typing) target.blur();
-    else if (event.key === "Escape" && location.hash.startsWith("#devices/") && !document.querySelector("dialog[open]")) location.hash = "#devices";
-    if (!this.keys || typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    else if (event.key === "Escape" && location.hash.startsWith("#devices/") && !document.querySelector("dialog[open]"))
+      location.hash = "#devices";
+    if (
+      !this.keys ||
+      typing ||
+      event.ctrlKey ||
+      event.metaKey ||
+      event.altKey ||
+      document.querySelector("dialog[open]")
+    )
+      return;
     const section = SECTIONS[Number(event.key) - 1];
     if (event.key === "?") this.help();
     else if (event.key === "t") this.nextTheme();
     else if (section && this.signedIn) location.hash = `#${section}`;
     else if (event.key === "/" && this.signedIn) {
       if (!this.view.element.querySelector("input[type=search]")) location.hash = "#devices";
-      requestAnimationFrame(() => /** @type {HTMLInputElement | null} */ (this.main.querySelector("input[type=search]"))?.focus());
+      requestAnimationFrame(() =>
+        /** @type {HTMLInputElement | null} */ (this.main.querySelector("input[type=search]"))?.focus(),
+      );
     } else return;
     event.preventDefault();
   }

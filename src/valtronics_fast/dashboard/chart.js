@@ -70,7 +70,9 @@ export function span(least, most, options) {
   const middle = (least + most) / 2;
   const low = middle - size * 0.6;
   const high = middle + size * 0.6;
-  return options.floor === undefined ? [low, high] : [Math.min(options.floor, least), Math.max(most * 1.2, options.floor + 1)];
+  return options.floor === undefined
+    ? [low, high]
+    : [Math.min(options.floor, least), Math.max(most * 1.2, options.floor + 1)];
 }
 
 /**
@@ -115,10 +117,22 @@ function plotted(lines, options) {
         padding: [8, 8, 0, 0],
         legend: { show: false },
         cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
-        scales: { y: { range: (/** @type {any} */ _, /** @type {number} */ least, /** @type {number} */ most) => span(least, most, options) } },
+        scales: {
+          y: {
+            range: (/** @type {any} */ _, /** @type {number} */ least, /** @type {number} */ most) =>
+              span(least, most, options),
+          },
+        },
         axes: [
           { ...axis, grid: { show: false }, space: 70, size: 24, values: clocks },
-          { ...axis, grid: { stroke: grid, width: 1 }, size: widest, space: 34, ...(options.whole && { incrs: WHOLE }), values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(options.format) },
+          {
+            ...axis,
+            grid: { stroke: grid, width: 1 },
+            size: widest,
+            space: 34,
+            ...(options.whole && { incrs: WHOLE }),
+            values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(options.format),
+          },
         ],
         series: [
           {},
@@ -203,14 +217,26 @@ function plain(lines, options) {
   const paths = lines.map((line) =>
     svg("path", { class: `plain-line stroke-${line.color}`, fill: "none", "vector-effect": "non-scaling-stroke" }),
   );
-  const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", class: "plain-plot", height }, ...paths);
+  const drawing = svg(
+    "svg",
+    { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", class: "plain-plot", height },
+    ...paths,
+  );
   const [top, bottom] = [h("span"), h("span")];
-  const element = h("div", { class: "chart plain", role: "img", "aria-label": options.label }, drawing, h("div", { class: "plain-axis" }, top, bottom));
+  const element = h(
+    "div",
+    { class: "chart plain", role: "img", "aria-label": options.label },
+    drawing,
+    h("div", { class: "plain-axis" }, top, bottom),
+  );
   return {
     element,
     update(data) {
       const times = data[0] ?? [];
-      const values = data.slice(1).flat().filter((value) => Number.isFinite(value));
+      const values = data
+        .slice(1)
+        .flat()
+        .filter((value) => Number.isFinite(value));
       const [low, high] = span(Math.min(...values), Math.max(...values), options);
       const [first, last] = [times[0] ?? 0, times.at(-1) ?? 1];
       top.textContent = values.length ? options.format(high) : "";

@@ -213,7 +213,8 @@ export class Connection {
    * @param {boolean} [atOnce] the server wants it back; still not everybody in the same moment
    */
   retry(why, atOnce = false) {
-    const ceiling = atOnce && this.attempts === 0 ? FIRST_DELAY : Math.min(FIRST_DELAY * 2 ** this.attempts, LONGEST_DELAY);
+    const ceiling =
+      atOnce && this.attempts === 0 ? FIRST_DELAY : Math.min(FIRST_DELAY * 2 ** this.attempts, LONGEST_DELAY);
     const delay = ceiling * (0.5 + Math.random() / 2);
     this.attempts += 1;
     this.retryAt = Date.now() + delay;

@@ -18,7 +18,11 @@ export function number(value) {
 /** @param {number | undefined} value events a second */
 export function rate(value) {
   if (value === undefined || !Number.isFinite(value)) return "–";
-  return value >= 10_000 ? compact.format(value) : value >= 10 ? whole.format(value) : String(Math.round(value * 10) / 10);
+  return value >= 10_000
+    ? compact.format(value)
+    : value >= 10
+      ? whole.format(value)
+      : String(Math.round(value * 10) / 10);
 }
 
 /** @param {number | undefined} value */

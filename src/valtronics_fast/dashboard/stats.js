@@ -54,7 +54,10 @@ export class Stats {
 
   async fetch() {
     try {
-      const answer = await fetch("api/v1/stats", { headers: { Authorization: `Bearer ${this.token()}` }, cache: "no-store" });
+      const answer = await fetch("api/v1/stats", {
+        headers: { Authorization: `Bearer ${this.token()}` },
+        cache: "no-store",
+      });
       if (answer.ok) {
         this.take(await answer.json());
         this.problem = "";
@@ -84,10 +87,22 @@ export class Stats {
     // A server that was started anew counts from the beginning, and a page that slept has no rates to tell.
     if (before === null || figures["uptime"] < before["uptime"] || seconds > 5 * (EVERY / 1000)) return;
     const grown = (/** @type {(figures: Figures) => number} */ total) => (total(figures) - total(before)) / seconds;
-    this.series.input.push(time, grown((all) => over(all, "publications")));
-    this.series.matched.push(time, grown((all) => over(all, "matched")));
-    this.series.output.push(time, grown((all) => all["messages_sent"]));
-    this.series.bytes.push(time, grown((all) => all["bytes_sent"]));
+    this.series.input.push(
+      time,
+      grown((all) => over(all, "publications")),
+    );
+    this.series.matched.push(
+      time,
+      grown((all) => over(all, "matched")),
+    );
+    this.series.output.push(
+      time,
+      grown((all) => all["messages_sent"]),
+    );
+    this.series.bytes.push(
+      time,
+      grown((all) => all["bytes_sent"]),
+    );
   }
 
   /**

@@ -147,7 +147,8 @@ export class Store {
   alert(message) {
     const id = String(message["alert_id"]);
     if (this.known.has(id)) return;
-    const device = message["device_id"] === null || message["device_id"] === undefined ? null : String(message["device_id"]);
+    const device =
+      message["device_id"] === null || message["device_id"] === undefined ? null : String(message["device_id"]);
     const time = timeOf(message["timestamp"]);
     /** @type {Alert} */
     const alert = {

@@ -20,26 +20,45 @@ export class Alerts {
     this.lines = new WeakMap();
     this.list = h("ul", { class: "rows alerts long", "aria-label": "Alerts, the newest first" });
     this.nothing = empty("No alert yet. They appear here as they come.");
-    this.chips = SEVERITIES.map((severity) => h("button", {
-      type: "button", class: "chip", "data-state": severity, "aria-pressed": "false",
-      onclick: () => {
-        this.severity = this.severity === severity ? "" : severity;
-        this.draw();
-      },
-    }, stateMark(severity), h("b", {})));
+    this.chips = SEVERITIES.map((severity) =>
+      h(
+        "button",
+        {
+          type: "button",
+          class: "chip",
+          "data-state": severity,
+          "aria-pressed": "false",
+          onclick: () => {
+            this.severity = this.severity === severity ? "" : severity;
+            this.draw();
+          },
+        },
+        stateMark(severity),
+        h("b", {}),
+      ),
+    );
     const type = (/** @type {Event} */ event) => {
       this.wanted = /** @type {HTMLInputElement} */ (event.target).value.trim().toLowerCase();
       this.draw();
     };
-    this.filter = h("input", { type: "search", placeholder: "Filter: device, words", autocomplete: "off", spellcheck: "false", oninput: type });
+    this.filter = h("input", {
+      type: "search",
+      placeholder: "Filter: device, words",
+      autocomplete: "off",
+      spellcheck: "false",
+      oninput: type,
+    });
     this.element = h(
       "div",
       { class: "view" },
       h("h1", {}, "Alerts"),
       this.count,
-      h("div", { class: "toolbar" },
+      h(
+        "div",
+        { class: "toolbar" },
         h("label", { class: "search" }, icon("search"), h("span", { class: "hidden" }, "Filter alerts"), this.filter),
-        h("div", { class: "chips", role: "group", "aria-label": "Show only" }, ...this.chips)),
+        h("div", { class: "chips", role: "group", "aria-label": "Show only" }, ...this.chips),
+      ),
       this.nothing,
       h("section", { class: "panel" }, this.list),
     );
@@ -73,16 +92,30 @@ export class Alerts {
       const text = `device ${alert.device} ${alert.title} ${alert.text} ${alert.severity}`.toLowerCase();
       return (!this.severity || alert.severity === this.severity) && words.every((word) => text.includes(word));
     });
-    arrange(this.list, chosen.map((alert) => this.line(alert)));
+    arrange(
+      this.list,
+      chosen.map((alert) => this.line(alert)),
+    );
     this.nothing.hidden = chosen.length > 0;
-    write(this.nothing, store.alerts.length ? "No alert is like that."
-      : live.channels.length && !live.channels.includes("alerts") ? "This token does not permit alerts."
-      : "No alert yet. They appear here as they come.");
-    write(this.count, store.alerts.length ? `${number(chosen.length)} of the last ${number(store.alerts.length)} (at most ${MAX_ALERTS} are kept here)` : "");
+    write(
+      this.nothing,
+      store.alerts.length
+        ? "No alert is like that."
+        : live.channels.length && !live.channels.includes("alerts")
+          ? "This token does not permit alerts."
+          : "No alert yet. They appear here as they come.",
+    );
+    write(
+      this.count,
+      store.alerts.length
+        ? `${number(chosen.length)} of the last ${number(store.alerts.length)} (at most ${MAX_ALERTS} are kept here)`
+        : "",
+    );
     for (const chip of this.chips) {
       const state = chip.getAttribute("data-state");
       chip.setAttribute("aria-pressed", String(state === this.severity));
-      if (chip.lastElementChild) write(chip.lastElementChild, number(store.alerts.filter((alert) => alert.severity === state).length));
+      if (chip.lastElementChild)
+        write(chip.lastElementChild, number(store.alerts.filter((alert) => alert.severity === state).length));
     }
   }
 }

@@ -27,8 +27,13 @@ export class Console {
     this.held = 0;
     /** @type {Connection | null} */
     this.connection = null;
-    this.state = h("p", { class: "headline", role: "status" }, "A connection of its own: what you see is what was sent and what came.");
-    const input = (/** @type {Record<string, unknown>} */ properties) => h("input", { autocomplete: "off", spellcheck: "false", oninput: () => this.compose(), ...properties });
+    this.state = h(
+      "p",
+      { class: "headline", role: "status" },
+      "A connection of its own: what you see is what was sent and what came.",
+    );
+    const input = (/** @type {Record<string, unknown>} */ properties) =>
+      h("input", { autocomplete: "off", spellcheck: "false", oninput: () => this.compose(), ...properties });
     const choose = (/** @type {string} */ id, /** @type {string[]} */ options) =>
       h("select", { id, onchange: () => this.compose() }, ...options.map((option) => h("option", {}, option)));
     this.command = choose("command", ["subscribe", "unsubscribe", "ping"]);
@@ -38,7 +43,8 @@ export class Console {
     this.frequency = input({ id: "frequency", placeholder: "real-time", list: "frequencies" });
     this.snapshot = input({ id: "snapshot", type: "checkbox", checked: true });
     this.text = h("textarea", { id: "command-text", rows: 4, spellcheck: "false", autocomplete: "off" });
-    const field = (/** @type {string} */ name, /** @type {HTMLElement} */ control) => h("label", { class: "field" }, h("span", {}, name), control);
+    const field = (/** @type {string} */ name, /** @type {HTMLElement} */ control) =>
+      h("label", { class: "field" }, h("span", {}, name), control);
     this.fields = {
       channel: field("Channel", this.channel),
       devices: field("Devices", this.devices),
@@ -52,7 +58,11 @@ export class Console {
     };
     this.error = h("p", { class: "fault", role: "alert", hidden: true });
     this.log = h("ol", { class: "frames", tabindex: "0", "aria-label": "Frames, the newest last" });
-    this.pause = h("button", { type: "button", class: "button", "aria-pressed": "false", onclick: () => this.toggle() }, "Pause");
+    this.pause = h(
+      "button",
+      { type: "button", class: "button", "aria-pressed": "false", onclick: () => this.toggle() },
+      "Pause",
+    );
     this.count = h("p", { class: "frame-count" });
     this.copied = h("button", { type: "button", class: "button", onclick: () => void this.copy() }, "Copy all");
     this.element = h(
@@ -60,16 +70,42 @@ export class Console {
       { class: "view console" },
       h("h1", {}, "Console"),
       this.state,
-      h("form", { class: "panel command", onsubmit: send },
+      h(
+        "form",
+        { class: "panel command", onsubmit: send },
         h("div", { class: "fields" }, field("Command", this.command), ...Object.values(this.fields)),
-        h("datalist", { id: "frequencies" }, ...["real-time", "500ms", "1s", "10s", "1m"].map((value) => h("option", { value }))),
+        h(
+          "datalist",
+          { id: "frequencies" },
+          ...["real-time", "500ms", "1s", "10s", "1m"].map((value) => h("option", { value })),
+        ),
         h("label", { class: "field wide" }, h("span", {}, "Message"), this.text),
         this.error,
-        h("div", { class: "actions" }, h("button", { type: "submit", class: "button primary" }, "Send"), h("span", { class: "hint" }, "Ctrl+Enter sends, too"))),
-      h("section", { class: "panel", "aria-label": "Frames" },
-        h("div", { class: "frames-head" }, h("h2", {}, "Frames"), this.count,
-          h("div", { class: "actions" }, this.pause, h("button", { type: "button", class: "button", onclick: () => this.clear() }, "Clear"), this.copied)),
-        this.log),
+        h(
+          "div",
+          { class: "actions" },
+          h("button", { type: "submit", class: "button primary" }, "Send"),
+          h("span", { class: "hint" }, "Ctrl+Enter sends, too"),
+        ),
+      ),
+      h(
+        "section",
+        { class: "panel", "aria-label": "Frames" },
+        h(
+          "div",
+          { class: "frames-head" },
+          h("h2", {}, "Frames"),
+          this.count,
+          h(
+            "div",
+            { class: "actions" },
+            this.pause,
+            h("button", { type: "button", class: "button", onclick: () => this.clear() }, "Clear"),
+            this.copied,
+          ),
+        ),
+        this.log,
+      ),
     );
     this.text.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) send(event);
@@ -101,7 +137,13 @@ export class Console {
       },
       message: () => undefined,
       state: (state, reason) => {
-        const words = { idle: "Closed.", connecting: "Connecting.", open: "Connected, with a connection of its own.", waiting: "Lost; coming back.", refused: "Refused." };
+        const words = {
+          idle: "Closed.",
+          connecting: "Connecting.",
+          open: "Connected, with a connection of its own.",
+          waiting: "Lost; coming back.",
+          refused: "Refused.",
+        };
         write(this.state, `${words[state]} ${reason}`.trim());
       },
       frame: (direction, text) => this.take(direction, text),
@@ -139,9 +181,11 @@ export class Console {
     const metrics = list(this.metrics.value);
     if (type === "ping") message["timestamp"] = new Date().toISOString();
     else message["channel"] = this.channel.value;
-    if (devices.length && !this.fields.devices.hidden) message["device_id"] = devices.length === 1 ? devices[0] : devices;
+    if (devices.length && !this.fields.devices.hidden)
+      message["device_id"] = devices.length === 1 ? devices[0] : devices;
     if (metrics.length && !this.fields.metrics.hidden) message["metrics"] = metrics;
-    if (this.frequency.value.trim() && !this.fields.frequency.hidden) message["frequency"] = this.frequency.value.trim();
+    if (this.frequency.value.trim() && !this.fields.frequency.hidden)
+      message["frequency"] = this.frequency.value.trim();
     if (this.snapshot.checked && !this.fields.snapshot.hidden) message["snapshot"] = true;
     if (type !== "ping") message["id"] = "console";
     this.text.value = JSON.stringify(message, null, 1).replace(/\n\s*/g, " ").replace(/^\{ /, "{").replace(/ \}$/, "}");
@@ -157,7 +201,8 @@ export class Console {
     } catch (error) {
       fault = `This is no JSON: ${error instanceof Error ? error.message : error}`;
     }
-    if (!fault && !this.connection?.send(/** @type {Record<string, unknown>} */ (message))) fault = "There is no connection at the moment.";
+    if (!fault && !this.connection?.send(/** @type {Record<string, unknown>} */ (message)))
+      fault = "There is no connection at the moment.";
     this.error.hidden = !fault;
     write(this.error, fault);
   }
@@ -188,15 +233,30 @@ export class Console {
   }
 
   update() {
-    write(this.count, `${number(this.total)} frames, ${bytes(this.size)}${this.paused ? `; ${number(this.fresh.length)} held back` : ""}`);
+    write(
+      this.count,
+      `${number(this.total)} frames, ${bytes(this.size)}${this.paused ? `; ${number(this.fresh.length)} held back` : ""}`,
+    );
     if (this.paused || !this.fresh.length) return;
     const atEnd = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 60;
     const fresh = this.fresh;
     this.fresh = [];
     this.frames.push(...fresh);
-    this.log.append(...fresh.map((frame) => h("li", { class: `frame frame-${frame.direction}` },
-      h("span", { class: "frame-way", title: frame.direction === "in" ? "received" : "sent" }, frame.direction === "in" ? "←" : "→"),
-      h("time", {}, new Date(frame.at).toISOString().slice(11, 23)), h("code", {}, frame.text))));
+    this.log.append(
+      ...fresh.map((frame) =>
+        h(
+          "li",
+          { class: `frame frame-${frame.direction}` },
+          h(
+            "span",
+            { class: "frame-way", title: frame.direction === "in" ? "received" : "sent" },
+            frame.direction === "in" ? "←" : "→",
+          ),
+          h("time", {}, new Date(frame.at).toISOString().slice(11, 23)),
+          h("code", {}, frame.text),
+        ),
+      ),
+    );
     const over = this.frames.length - KEPT;
     if (over > 0) {
       this.frames.splice(0, over);

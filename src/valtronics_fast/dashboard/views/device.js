@@ -22,8 +22,13 @@ export class Device {
     this.alerts = h("ul", { class: "rows alerts" });
     this.statuses = h("ul", { class: "rows" });
     this.missing = empty("Nothing is known of this device yet.");
-    const hint = h("p", { class: "notice" }, "These are simple charts. For zoomable ones, with values under the pointer, install npm and build the package again: ",
-      h("code", {}, "pip install --force-reinstall --no-deps ."), " puts uPlot beside this page.");
+    const hint = h(
+      "p",
+      { class: "notice" },
+      "These are simple charts. For zoomable ones, with values under the pointer, install npm and build the package again: ",
+      h("code", {}, "pip install --force-reinstall --no-deps ."),
+      " puts uPlot beside this page.",
+    );
     this.element = h(
       "div",
       { class: "view device" },
@@ -89,13 +94,24 @@ export class Device {
       const key = `${device.statuses.length} ${device.statuses[0]?.time}`;
       if (this.statuses.dataset["key"] !== `${this.key} ${key}`) {
         this.statuses.dataset["key"] = `${this.key} ${key}`;
-        const rows = device.statuses.map((each) => h("li", { class: "row" }, stateMark(each.to), h("span", { class: "row-text" }, each.reason), h("time", {}, time(each.time))));
+        const rows = device.statuses.map((each) =>
+          h(
+            "li",
+            { class: "row" },
+            stateMark(each.to),
+            h("span", { class: "row-text" }, each.reason),
+            h("time", {}, time(each.time)),
+          ),
+        );
         fill(this.statuses, ...(rows.length ? rows : [h("li", { class: "none" }, "No change was reported.")]));
       }
     }
     if (this.seenAlerts !== store.alertsVersion) {
       this.seenAlerts = store.alertsVersion;
-      const rows = store.alerts.filter((alert) => alert.device === this.key).slice(0, ALERTS).map((alert) => alertLine(alert, true));
+      const rows = store.alerts
+        .filter((alert) => alert.device === this.key)
+        .slice(0, ALERTS)
+        .map((alert) => alertLine(alert, true));
       arrange(this.alerts, rows.length ? rows : [h("li", { class: "none" }, "None in the last minutes.")]);
     }
     if (now - this.seenAt > 5000) {
@@ -118,7 +134,13 @@ function makeMetric(metric, index) {
     height: 150,
     label: `${name} over the last minutes`,
   });
-  const head = h("header", {}, h("h2", {}, name), h("p", { class: "metric-value" }, value, h("span", { class: "unit" }, metric.unit)), range);
+  const head = h(
+    "header",
+    {},
+    h("h2", {}, name),
+    h("p", { class: "metric-value" }, value, h("span", { class: "unit" }, metric.unit)),
+    range,
+  );
   let first = true;
   return {
     element: h("section", { class: "panel metric", "aria-label": name }, head, chart.element),

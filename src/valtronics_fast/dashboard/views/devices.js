@@ -46,23 +46,45 @@ export class Devices {
       this.wanted = /** @type {HTMLInputElement} */ (event.target).value.trim().toLowerCase();
       this.sort();
     };
-    this.filter = h("input", { type: "search", id: "filter", placeholder: "Filter: id, state, metric", autocomplete: "off", spellcheck: "false", oninput: type });
+    this.filter = h("input", {
+      type: "search",
+      id: "filter",
+      placeholder: "Filter: id, state, metric",
+      autocomplete: "off",
+      spellcheck: "false",
+      oninput: type,
+    });
     this.chips = h("div", { class: "chips", role: "group", "aria-label": "Show only" });
-    const order = h("select", { id: "order", onchange: () => {
-      this.order = order.value === "id" ? "id" : "trouble";
-      this.sort();
-    } }, h("option", { value: "trouble" }, "Trouble first"), h("option", { value: "id" }, "By id"));
-    this.grid = h("ul", { class: "grid", "aria-label": "Devices", onkeydown: (/** @type {Event} */ event) => this.key(/** @type {KeyboardEvent} */ (event)) });
+    const order = h(
+      "select",
+      {
+        id: "order",
+        onchange: () => {
+          this.order = order.value === "id" ? "id" : "trouble";
+          this.sort();
+        },
+      },
+      h("option", { value: "trouble" }, "Trouble first"),
+      h("option", { value: "id" }, "By id"),
+    );
+    this.grid = h("ul", {
+      class: "grid",
+      "aria-label": "Devices",
+      onkeydown: (/** @type {Event} */ event) => this.key(/** @type {KeyboardEvent} */ (event)),
+    });
     this.nothing = empty("No device is like that.");
     this.element = h(
       "div",
       { class: "view devices" },
       h("h1", {}, "Devices"),
       this.count,
-      h("div", { class: "toolbar" },
+      h(
+        "div",
+        { class: "toolbar" },
         h("label", { class: "search" }, icon("search"), h("span", { class: "hidden" }, "Filter devices"), this.filter),
         this.chips,
-        h("label", { class: "pick" }, h("span", { class: "hidden" }, "Order"), order)),
+        h("label", { class: "pick" }, h("span", { class: "hidden" }, "Order"), order),
+      ),
       this.grid,
       this.nothing,
     );
@@ -113,11 +135,19 @@ export class Devices {
     const words = this.wanted.split(/\s+/).filter(Boolean);
     const like = (/** @type {Device} */ device) =>
       (!this.state || device.state === this.state) &&
-      words.every((word) => device.key.toLowerCase().includes(word) || device.state.includes(word) || device.status.toLowerCase().includes(word) ||
-        [...device.metrics.keys()].some((name) => name.includes(word)));
+      words.every(
+        (word) =>
+          device.key.toLowerCase().includes(word) ||
+          device.state.includes(word) ||
+          device.status.toLowerCase().includes(word) ||
+          [...device.metrics.keys()].some((name) => name.includes(word)),
+      );
     this.list = sortDevices([...store.devices.values()].filter(like), this.order);
     const total = store.devices.size;
-    const shown = this.list.length === total ? `${number(total)} devices` : `${number(this.list.length)} of ${number(total)} devices`;
+    const shown =
+      this.list.length === total
+        ? `${number(total)} devices`
+        : `${number(this.list.length)} of ${number(total)} devices`;
     write(this.count, store.untold ? `${shown}; there are more than this page keeps` : shown);
     this.nothing.hidden = this.list.length > 0 || total === 0;
     this.drawChips();
@@ -133,13 +163,25 @@ export class Devices {
     const key = names.join();
     if (this.chips.dataset["key"] !== key) {
       this.chips.dataset["key"] = key;
-      this.chips.replaceChildren(...names.map((state) => h("button", {
-        type: "button", class: "chip", "data-state": state, "aria-pressed": "false",
-        onclick: () => {
-          this.state = this.state === state ? "" : state;
-          this.sort();
-        },
-      }, stateMark(state), h("b", {}))));
+      this.chips.replaceChildren(
+        ...names.map((state) =>
+          h(
+            "button",
+            {
+              type: "button",
+              class: "chip",
+              "data-state": state,
+              "aria-pressed": "false",
+              onclick: () => {
+                this.state = this.state === state ? "" : state;
+                this.sort();
+              },
+            },
+            stateMark(state),
+            h("b", {}),
+          ),
+        ),
+      );
     }
     for (const chip of this.chips.children) {
       const state = /** @type {import("../store.js").State} */ (chip.getAttribute("data-state"));
@@ -161,7 +203,10 @@ export class Devices {
     this.dirty = false;
     const step = HEIGHT + GAP;
     const first = Math.max(0, Math.floor((scrollY - this.top) / step) - OVERSCAN) * this.columns;
-    const last = Math.min(this.list.length, (Math.floor((scrollY - this.top + innerHeight) / step) + 1 + OVERSCAN) * this.columns);
+    const last = Math.min(
+      this.list.length,
+      (Math.floor((scrollY - this.top + innerHeight) / step) + 1 + OVERSCAN) * this.columns,
+    );
     const wide = (this.width - GAP * (this.columns - 1)) / this.columns;
     const gone = new Set(this.cards.keys());
     for (let i = first; i < last; i += 1) {
@@ -181,7 +226,8 @@ export class Devices {
       }
       card.element.setAttribute("aria-posinset", String(i + 1));
       card.element.setAttribute("aria-setsize", String(this.list.length));
-      card.link.tabIndex = i === this.focused || (i === first && (this.focused < first || this.focused >= last)) ? 0 : -1;
+      card.link.tabIndex =
+        i === this.focused || (i === first && (this.focused < first || this.focused >= last)) ? 0 : -1;
     }
     this.inOrder(first, last);
     for (const key of gone) {
@@ -205,7 +251,8 @@ export class Devices {
       const element = this.cards.get(this.list[i]?.key ?? "")?.element;
       if (element === undefined) continue;
       // What has the focus stays where it is: it would lose it.
-      if (element.nextElementSibling !== next && !element.contains(document.activeElement)) this.grid.insertBefore(element, next);
+      if (element.nextElementSibling !== next && !element.contains(document.activeElement))
+        this.grid.insertBefore(element, next);
       next = element;
     }
   }
@@ -215,7 +262,14 @@ export class Devices {
     const at = this.list.findIndex((device) => this.cards.get(device.key)?.link === document.activeElement);
     const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: this.columns, ArrowUp: -this.columns };
     const step = steps[/** @type {keyof typeof steps} */ (event.key)];
-    const to = event.key === "Home" ? 0 : event.key === "End" ? this.list.length - 1 : step === undefined || at < 0 ? -1 : at + step;
+    const to =
+      event.key === "Home"
+        ? 0
+        : event.key === "End"
+          ? this.list.length - 1
+          : step === undefined || at < 0
+            ? -1
+            : at + step;
     if (to < 0 || to >= this.list.length) return;
     event.preventDefault();
     this.focus(to);
@@ -237,7 +291,11 @@ export class Devices {
 /** @param {Device} device */
 function makeCard(device) {
   const state = h("span", { class: "card-state" });
-  const link = h("a", { class: "card-link", href: `#devices/${encodeURIComponent(device.key)}` }, `Device ${device.key}`);
+  const link = h(
+    "a",
+    { class: "card-link", href: `#devices/${encodeURIComponent(device.key)}` },
+    `Device ${device.key}`,
+  );
   const metrics = h("dl", { class: "card-metrics" });
   const more = h("p", { class: "card-more" });
   const element = h("li", { class: "card" }, h("div", { class: "card-head" }, link, state), metrics, more);
@@ -256,7 +314,13 @@ function makeCard(device) {
     if (cells.length < Math.min(device.metrics.size, SHOWN_METRICS)) {
       for (const metric of [...device.metrics.values()].slice(cells.length, SHOWN_METRICS)) {
         const [value, spark] = [h("span", { class: "value" }), makeSpark()];
-        const cell = h("div", { class: "cell" }, h("dt", {}, title(metric.name)), h("dd", {}, value, h("span", { class: "unit" }, metric.unit)), spark.element);
+        const cell = h(
+          "div",
+          { class: "cell" },
+          h("dt", {}, title(metric.name)),
+          h("dd", {}, value, h("span", { class: "unit" }, metric.unit)),
+          spark.element,
+        );
         cells.push({ metric, value, cell, spark });
         metrics.append(cell);
       }

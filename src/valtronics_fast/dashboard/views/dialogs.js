@@ -22,10 +22,22 @@ function dialog() {
  */
 export function showHelp(on, change) {
   const keys = h("input", { type: "checkbox", checked: on, onchange: () => change(keys.checked) });
-  const rows = KEYS.map(([key, text]) => h("div", {}, h("dt", {}, ...(key ?? "").split(" ").map((part) => h("kbd", {}, part))), h("dd", {}, text)));
-  const states = h("p", {}, "States differ by colour and by shape: a filled circle is online, a triangle a warning, an octagon critical, a struck ring offline, a square maintenance.");
-  fill(dialog(), h("h2", { id: "dialog-title" }, "Keyboard"), h("dl", { class: "keys" }, ...rows), states,
-    h("label", { class: "check" }, keys, "Use these keys"), close("Close"));
+  const rows = KEYS.map(([key, text]) =>
+    h("div", {}, h("dt", {}, ...(key ?? "").split(" ").map((part) => h("kbd", {}, part))), h("dd", {}, text)),
+  );
+  const states = h(
+    "p",
+    {},
+    "States differ by colour and by shape: a filled circle is online, a triangle a warning, an octagon critical, a struck ring offline, a square maintenance.",
+  );
+  fill(
+    dialog(),
+    h("h2", { id: "dialog-title" }, "Keyboard"),
+    h("dl", { class: "keys" }, ...rows),
+    states,
+    h("label", { class: "check" }, keys, "Use these keys"),
+    close("Close"),
+  );
   dialog().showModal();
 }
 
@@ -43,9 +55,18 @@ export function askToken(text, renew) {
     fault.textContent = why;
     if (!why) dialog().close();
   };
-  fill(dialog(), h("h2", { id: "dialog-title" }, "A new token"), h("form", { onsubmit: (/** @type {Event} */ event) => void submit(event) },
-    h("label", { for: "new-token" }, text), token, fault,
-    h("div", { class: "actions" }, h("button", { type: "submit", class: "button primary" }, "Renew"), close("Later"))));
+  fill(
+    dialog(),
+    h("h2", { id: "dialog-title" }, "A new token"),
+    h(
+      "form",
+      { onsubmit: (/** @type {Event} */ event) => void submit(event) },
+      h("label", { for: "new-token" }, text),
+      token,
+      fault,
+      h("div", { class: "actions" }, h("button", { type: "submit", class: "button primary" }, "Renew"), close("Later")),
+    ),
+  );
   dialog().showModal();
 }
 

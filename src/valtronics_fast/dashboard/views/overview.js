@@ -19,8 +19,19 @@ export class Overview {
     this.title = "Overview";
     this.headline = h("p", { class: "headline" });
     this.problem = h("p", { class: "notice", hidden: true });
-    this.share = svg("svg", { class: "share", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" });
-    this.sparks = { input: makeSpark(), output: makeSpark(), behind: makeSpark(), lag: makeSpark(), connections: makeSpark() };
+    this.share = svg("svg", {
+      class: "share",
+      viewBox: "0 0 100 8",
+      preserveAspectRatio: "none",
+      "aria-hidden": "true",
+    });
+    this.sparks = {
+      input: makeSpark(),
+      output: makeSpark(),
+      behind: makeSpark(),
+      lag: makeSpark(),
+      connections: makeSpark(),
+    };
     const { input, output, behind, lag, connections } = this.sparks;
     this.tiles = {
       devices: tile("Devices", "", this.share),
@@ -48,9 +59,17 @@ export class Overview {
     this.worst = h("ul", { class: "rows" });
     this.alerts = h("ul", { class: "rows alerts" });
     const legend = (/** @type {[string, number][]} */ ...lines) =>
-      h("p", { class: "legend" }, ...lines.map(([name, color]) => h("span", {}, h("i", { class: `swatch swatch-data-${color}` }), name)));
-    this.figures = h("div", { class: "charts" }, panel("Messages a second", legend(["in", 3], ["matched", 2], ["out", 1]), this.throughput.element),
-      panel("Connections", legend(["open", 1]), this.connections.element));
+      h(
+        "p",
+        { class: "legend" },
+        ...lines.map(([name, color]) => h("span", {}, h("i", { class: `swatch swatch-data-${color}` }), name)),
+      );
+    this.figures = h(
+      "div",
+      { class: "charts" },
+      panel("Messages a second", legend(["in", 3], ["matched", 2], ["out", 1]), this.throughput.element),
+      panel("Connections", legend(["open", 1]), this.connections.element),
+    );
     this.element = h(
       "div",
       { class: "view overview" },
@@ -107,19 +126,35 @@ export class Overview {
     const counts = store.counts();
     const total = store.devices.size;
     write(this.tiles.devices.value, number(total));
-    write(this.tiles.devices.note, total ? `${number(counts.online)} online, ${number(total - counts.online)} not` : "none yet");
+    write(
+      this.tiles.devices.note,
+      total ? `${number(counts.online)} online, ${number(total - counts.online)} not` : "none yet",
+    );
     let x = 0;
-    fill(this.share, ...STATES.toReversed().map((state) => {
-      const width = total ? (counts[state] / total) * 100 : 0;
-      const part = svg("rect", { class: `share-${state}`, x, width, height: 8 });
-      x += width;
-      return part;
-    }));
+    fill(
+      this.share,
+      ...STATES.toReversed().map((state) => {
+        const width = total ? (counts[state] / total) * 100 : 0;
+        const part = svg("rect", { class: `share-${state}`, x, width, height: 8 });
+        x += width;
+        return part;
+      }),
+    );
     const ill = [...store.devices.values()].filter((device) => device.state !== "online" && device.state !== "unknown");
     const bad = ill.filter((device) => device.state !== "maintenance").length;
-    write(this.headline, !total ? "Waiting for the first device." : bad ? `${bad} of ${total} devices need attention.` : `All ${total} devices are well.`);
-    const rows = sortDevices(ill, "trouble").slice(0, WORST).map((device) => this.row(device));
-    if (ill.length > WORST) rows.push(h("li", { class: "more" }, h("a", { href: "#devices" }, `and ${ill.length - WORST} more`)));
+    write(
+      this.headline,
+      !total
+        ? "Waiting for the first device."
+        : bad
+          ? `${bad} of ${total} devices need attention.`
+          : `All ${total} devices are well.`,
+    );
+    const rows = sortDevices(ill, "trouble")
+      .slice(0, WORST)
+      .map((device) => this.row(device));
+    if (ill.length > WORST)
+      rows.push(h("li", { class: "more" }, h("a", { href: "#devices" }, `and ${ill.length - WORST} more`)));
     arrange(this.worst, rows.length ? rows : [h("li", { class: "none" }, "No device needs attention.")]);
   }
 
@@ -128,7 +163,14 @@ export class Overview {
     const said = device.statuses[0];
     const link = h("a", { href: `#devices/${encodeURIComponent(device.key)}` }, `Device ${device.key}`);
     const age = said && h("time", { "data-time": said.time }, ago(said.time, Date.now()));
-    return h("li", { class: "row" }, stateMark(device.state), link, h("span", { class: "row-text" }, said?.reason ?? ""), age);
+    return h(
+      "li",
+      { class: "row" },
+      stateMark(device.state),
+      link,
+      h("span", { class: "row-text" }, said?.reason ?? ""),
+      age,
+    );
   }
 
   drawFigures() {
@@ -137,7 +179,8 @@ export class Overview {
     this.problem.hidden = !stats.problem;
     write(this.problem, stats.problem);
     this.figures.hidden = latest === null;
-    for (const [name, each] of Object.entries(this.tiles)) each.element.hidden = name !== "devices" && latest === null && stats.problem !== "";
+    for (const [name, each] of Object.entries(this.tiles))
+      each.element.hidden = name !== "devices" && latest === null && stats.problem !== "";
     if (latest === null) return;
     write(this.tiles.connections.value, number(latest["active_connections"]));
     write(this.tiles.connections.note, `${number(latest["total_connections"])} since the start`);
@@ -159,4 +202,3 @@ export class Overview {
     this.connections.update(connections.since(0));
   }
 }
-

@@ -10,7 +10,12 @@ import { ago, time, title } from "../format.js";
  */
 export function stateMark(name, word = title(name)) {
   const known = ["critical", "warning", "offline", "maintenance", "online", "unknown", "info"].includes(name);
-  return h("span", { class: `mark mark-${known ? name : "unknown"}` }, icon(known ? name : "unknown"), h("span", {}, word));
+  return h(
+    "span",
+    { class: `mark mark-${known ? name : "unknown"}` },
+    icon(known ? name : "unknown"),
+    h("span", {}, word),
+  );
 }
 
 /**
@@ -38,7 +43,12 @@ export function tile(name, unit, drawing) {
 export function makeMeter() {
   const bar = svg("rect", { class: "meter-bar", height: 6, rx: 3, width: 0 });
   const back = svg("rect", { class: "meter-back", height: 6, rx: 3, width: 100 });
-  const element = svg("svg", { class: "meter", viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" }, back, bar);
+  const element = svg(
+    "svg",
+    { class: "meter", viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" },
+    back,
+    bar,
+  );
   return {
     element,
     /** @param {number} value */
@@ -55,7 +65,8 @@ export function makeMeter() {
  * @param {boolean} brief
  */
 export function alertLine(alert, brief = false) {
-  const link = alert.device !== null && h("a", { href: `#devices/${encodeURIComponent(alert.device)}` }, `Device ${alert.device}`);
+  const link =
+    alert.device !== null && h("a", { href: `#devices/${encodeURIComponent(alert.device)}` }, `Device ${alert.device}`);
   const stamp = { datetime: new Date(alert.time).toISOString(), "data-time": alert.time, class: "alert-time" };
   return h(
     "li",

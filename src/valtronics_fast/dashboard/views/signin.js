@@ -8,8 +8,14 @@ export class SignIn {
   constructor(done) {
     this.title = "Sign in";
     this.token = h("textarea", {
-      id: "token", rows: 4, required: true, spellcheck: "false", autocomplete: "off", autocapitalize: "off",
-      placeholder: "eyJ…", "aria-describedby": "token-fault token-hint",
+      id: "token",
+      rows: 4,
+      required: true,
+      spellcheck: "false",
+      autocomplete: "off",
+      autocapitalize: "off",
+      placeholder: "eyJ…",
+      "aria-describedby": "token-fault token-hint",
     });
     this.keep = h("input", { type: "checkbox", id: "keep" });
     this.fault = h("p", { class: "fault", id: "token-fault", role: "alert", hidden: true });
@@ -31,7 +37,9 @@ export class SignIn {
     this.element = h(
       "div",
       { class: "sign-in" },
-      h("form", { class: "panel", onsubmit: submit },
+      h(
+        "form",
+        { class: "panel", onsubmit: submit },
         icon("mark"),
         h("h1", {}, "Sign in"),
         h("p", {}, "This server shows its data to those who have a token."),
@@ -40,10 +48,23 @@ export class SignIn {
         this.fault,
         h("label", { class: "check" }, this.keep, "Keep it in this tab over a reload"),
         this.button,
-        h("details", { id: "token-hint" }, h("summary", {}, "Where do I get a token?"),
-          h("p", {}, "The server prints one when it makes up its own secret. With a configured secret, whoever has it makes one:"),
+        h(
+          "details",
+          { id: "token-hint" },
+          h("summary", {}, "Where do I get a token?"),
+          h(
+            "p",
+            {},
+            "The server prints one when it makes up its own secret. With a configured secret, whoever has it makes one:",
+          ),
           h("pre", {}, h("code", {}, "valtronics-fast token --sub me --monitor --expires 8h")),
-          h("p", {}, "“--monitor” permits the server's own figures. The token never becomes part of an address and is sent to this server alone."))),
+          h(
+            "p",
+            {},
+            "“--monitor” permits the server's own figures. The token never becomes part of an address and is sent to this server alone.",
+          ),
+        ),
+      ),
     );
   }
 

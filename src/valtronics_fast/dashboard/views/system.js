@@ -43,11 +43,22 @@ export class System {
     this.closes = h("dl", { class: "facts" });
     this.producers = h("dl", { class: "facts" });
     const heads = ["Channel", "Published", "Matched", "Delivered", "Conflated", "Bytes out"];
-    this.table = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Channels" },
-      h("table", {}, h("thead", {}, h("tr", {}, ...heads.map((head) => h("th", { scope: "col" }, head)))), this.channels));
-    this.counted = h("div", { class: "pair" },
+    this.table = h(
+      "div",
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Channels" },
+      h(
+        "table",
+        {},
+        h("thead", {}, h("tr", {}, ...heads.map((head) => h("th", { scope: "col" }, head)))),
+        this.channels,
+      ),
+    );
+    this.counted = h(
+      "div",
+      { class: "pair" },
       h("div", { class: "stack" }, panel("Channels", this.table), panel("Ended and refused", this.closes)),
-      h("div", { class: "stack" }, panel("Connections", this.facts), panel("Producers", this.producers)));
+      h("div", { class: "stack" }, panel("Connections", this.facts), panel("Producers", this.producers)),
+    );
     this.element = h(
       "div",
       { class: "view system" },
@@ -100,13 +111,30 @@ export class System {
       drawSpark(gauge.spark, metric.series, 0.2);
     }
     const known = new Set([...GAUGES.map(([name]) => name), "load_5m", "load_15m", "process_threads"]);
-    facts(this.others, [...system.values()].filter((metric) => !known.has(metric.name)).map((metric) => [title(metric.name), number(metric.value)]));
+    facts(
+      this.others,
+      [...system.values()]
+        .filter((metric) => !known.has(metric.name))
+        .map((metric) => [title(metric.name), number(metric.value)]),
+    );
   }
 
   /** @param {Record<string, any>} figures */
   drawFigures(figures) {
-    fill(this.channels, ...Object.entries(figures["channels"]).map(([name, each]) => h("tr", {}, h("th", { scope: "row" }, name),
-      ...[each.publications, each.matched, each.deliveries, each.conflated].map((value) => h("td", {}, number(value))), h("td", {}, bytes(each.bytes)))));
+    fill(
+      this.channels,
+      ...Object.entries(figures["channels"]).map(([name, each]) =>
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, name),
+          ...[each.publications, each.matched, each.deliveries, each.conflated].map((value) =>
+            h("td", {}, number(value)),
+          ),
+          h("td", {}, bytes(each.bytes)),
+        ),
+      ),
+    );
     facts(this.facts, [
       ["Open", number(figures["active_connections"])],
       ["Since the start", number(figures["total_connections"])],
@@ -120,14 +148,27 @@ export class System {
       ["Server running for", duration(figures["uptime"])],
     ]);
     const counts = (/** @type {Record<string, number>} */ all, /** @type {string} */ prefix) =>
-      Object.entries(all).map(([name, count]) => /** @type {[string, string]} */ ([`${prefix} ${name.replaceAll("_", " ")}`, number(count)]));
-    const ended = [...counts(figures["close_codes"], "Closed with"), ...counts(figures["refused"], "Refused:"),
-      ...counts(figures["auth_failures"], "Token:"), ...counts(figures["http_auth_failures"], "HTTP:")];
+      Object.entries(all).map(
+        ([name, count]) => /** @type {[string, string]} */ ([`${prefix} ${name.replaceAll("_", " ")}`, number(count)]),
+      );
+    const ended = [
+      ...counts(figures["close_codes"], "Closed with"),
+      ...counts(figures["refused"], "Refused:"),
+      ...counts(figures["auth_failures"], "Token:"),
+      ...counts(figures["http_auth_failures"], "HTTP:"),
+    ];
     facts(this.closes, ended.length ? ended : [["Nothing yet", ""]]);
     const parts = { ...figures["producers"], [`backplane ${figures["backplane"].name ?? ""}`]: figures["backplane"] };
-    facts(this.producers, Object.entries(parts).map(([name, each]) => [title(name), Object.entries(each)
-      .filter(([key, value]) => key !== "name" && typeof value !== "object")
-      .map(([key, value]) => `${key.replaceAll("_", " ")} ${number(value)}`).join(" · ") || "this server alone"]));
+    facts(
+      this.producers,
+      Object.entries(parts).map(([name, each]) => [
+        title(name),
+        Object.entries(each)
+          .filter(([key, value]) => key !== "name" && typeof value !== "object")
+          .map(([key, value]) => `${key.replaceAll("_", " ")} ${number(value)}`)
+          .join(" · ") || "this server alone",
+      ]),
+    );
   }
 }
 
