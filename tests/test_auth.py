@@ -22,16 +22,16 @@ from tokens import (
     OTHER_RSA_KEY,
     RSA_KEY,
     SECRET,
-    Clock,
-    auth_config,
+    authenticator,
     b64,
     claims,
     jwk,
     public_pem,
+    refused,
     token,
+    verified,
 )
 from valtronics_fast._core.scope import Grant
-from valtronics_fast._core.wire import ErrorCode
 from valtronics_fast.auth import MAX_TOKEN_BYTES, Authenticator, AuthReason
 from valtronics_fast.errors import AuthError, ConfigError
 
@@ -40,10 +40,6 @@ if TYPE_CHECKING:
 
 PUBLIC_KEYS = (RSA_KEY, EC_KEY, ED_KEY)
 PUBLIC_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "ES256", "EdDSA")
-
-
-def authenticator(clock: Clock | None = None, **settings: Any) -> Authenticator:
-    return Authenticator(auth_config(**settings), clock=clock or Clock())
 
 
 @pytest.fixture
@@ -56,23 +52,6 @@ def by_file(tmp_path: Path) -> Authenticator:
     path = tmp_path / "keys.pem"
     path.write_bytes(b"".join(public_pem(key) for key in (OTHER_RSA_KEY, *PUBLIC_KEYS)))
     return authenticator(public_key_file=str(path), algorithms=PUBLIC_ALGORITHMS)
-
-
-def verified(auth: Authenticator, value: object) -> Grant:
-    grant = auth.verify(value)
-    assert isinstance(grant, Grant)
-    return grant
-
-
-def refused(auth: Authenticator, value: object) -> str:
-    with pytest.raises(AuthError) as caught:
-        auth.verify(value)
-    error = caught.value
-    assert isinstance(error.reason, AuthReason)
-    expected = ErrorCode.TOKEN_EXPIRED if error.reason == AuthReason.EXPIRED else ErrorCode.INVALID_TOKEN
-    assert error.code == expected
-    assert str(error) in {"the token is not valid", "the token has expired"}
-    return error.reason
 
 
 # Algorithms and keys
@@ -290,69 +269,6 @@ def test_claims_are_judged(changes: dict[str, Any], reason: AuthReason) -> None:
 
 def test_signature_comes_before_the_claims(shared: Authenticator) -> None:
     assert refused(shared, token(claims(exp=1), key=b"x" * 32)) == AuthReason.BAD_SIGNATURE
-
-
-# The cache
-
-
-def test_remembered_tokens_give_the_same_grant(shared: Authenticator) -> None:
-    text = token()
-    assert verified(shared, text) is verified(shared, "".join(text))
-    assert shared.stats() == {"cached_tokens": 1}
-
-
-def test_remembered_tokens_die_with_exp() -> None:
-    clock = Clock()
-    auth = authenticator(clock)
-    text = token(claims(exp=NOW + 100))
-    first = verified(auth, text)
-    clock.now += 99.5
-    assert verified(auth, text) is first
-    clock.now += 0.5
-    assert verified(auth, text) is not first  # within the leeway: good, and verified each time
-    assert auth.stats() == {"cached_tokens": 0}
-    clock.now += 30
-    assert refused(auth, text) == AuthReason.EXPIRED
-
-
-def test_refused_tokens_are_not_remembered() -> None:
-    clock = Clock()
-    auth = authenticator(clock)
-    early = token(claims(nbf=NOW + 100))
-    for text in (early, token(key=b"x" * 32), token(claims(exp=1)), "x"):
-        refused(auth, text)
-    assert auth.stats() == {"cached_tokens": 0}
-    clock.now += 100
-    assert verified(auth, early).user == "alice"
-
-
-def test_cache_is_bounded_and_drops_the_least_recently_used() -> None:
-    auth = authenticator(token_cache=2)
-    texts = [token(claims(sub=name)) for name in "abc"]
-    first, second = (verified(auth, text) for text in texts[:2])
-    assert verified(auth, texts[0]) is first  # now "b" is the oldest
-    verified(auth, texts[2])
-    assert auth.stats() == {"cached_tokens": 2}
-    assert verified(auth, texts[0]) is first
-    assert verified(auth, texts[1]) is not second
-
-
-def test_cache_may_be_off() -> None:
-    auth = authenticator(token_cache=0)
-    text = token()
-    assert verified(auth, text) is not verified(auth, text)
-    assert auth.stats() == {"cached_tokens": 0}
-
-
-@given(st.integers(0, 10_000), st.sampled_from("AZaz09-_.=\n\0"))
-def test_changed_tokens_are_refused_though_the_good_one_is_remembered(position: int, character: str) -> None:
-    auth = authenticator()
-    good = token()
-    verified(auth, good)
-    position %= len(good)
-    changed = good[:position] + character + good[position + 1 :]
-    if changed != good:
-        refused(auth, changed)
 
 
 # Anything at all

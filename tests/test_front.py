@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from front_server import ACCEPT, KEY, Answer, FrontServer, SmallGate, frame, read_frame, request
-from valtronics_fast._core.scope import Grant
 from valtronics_fast._core.wire import ErrorCode
 from valtronics_fast.errors import AuthError
 from valtronics_fast.handshake import MAX_HEAD
 from valtronics_fast.logging import LINES, TextFormatter
 from valtronics_fast.refusals import Reason
-from valtronics_fast.suspects import Suspicion
 from valtronics_fast.units import Rate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Iterator
 
-SHORT = 0.2  # a timeout that is meant to be reached
 
 
 @pytest.fixture(scope="module")
@@ -319,193 +314,3 @@ def test_a_head_that_is_too_large_after_a_slow_start(shared: FrontServer) -> Non
         shared.wait_for(lambda: received(shared) == 1)
         client.sendall(b"b" * 50_000)
         assert Answer(client).status == 431
-
-
-# --- tokens that take time
-
-
-class SlowGate(SmallGate):
-    """Grants when it is told to; `asked` is set once a handshake waits for it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked = threading.Event()
-        self.pending: list[asyncio.Future[Grant | None]] = []
-        self.granting = self.wait
-
-    async def wait(self) -> Grant | None:
-        self.pending.append(asyncio.get_running_loop().create_future())
-        self.asked.set()
-        return await self.pending[-1]
-
-
-def test_a_token_that_takes_time_is_granted() -> None:
-    with FrontServer(gate := SlowGate()) as server, server.connect() as client:
-        client.sendall(request("/ws/alerts") + frame(b"one"))
-        assert gate.asked.wait(20)
-        client.sendall(frame(b"two"))
-        server.call(lambda: gate.pending[0].set_result(Grant("u", 2e9)))
-        answer = Answer(client)
-        assert answer.status == 101
-        expected = b"\x81\x03one\x81\x03two"
-        while len(answer.body) < len(expected):
-            answer.body += client.recv(100)
-        assert answer.body == expected
-
-
-@pytest.mark.parametrize(
-    ("outcome", "status"),
-    [
-        (AuthError("unknown_key"), 401),
-        (RuntimeError("x"), 500),
-        (Grant("u", 2e9, channels=0), 403),
-        (None, 503),
-    ],
-)
-def test_a_token_that_takes_time_is_refused(outcome: object, status: int) -> None:
-    with FrontServer(gate := SlowGate()) as server, server.connect() as client:
-        client.sendall(request("/ws/alerts"))
-        assert gate.asked.wait(20)
-
-        def settle() -> None:
-            future = gate.pending[0]
-            if outcome is None:
-                future.cancel()
-            elif isinstance(outcome, Exception):
-                future.set_exception(outcome)
-            else:
-                assert isinstance(outcome, Grant)
-                future.set_result(outcome)
-
-        server.call(settle)
-        assert Answer(client).status == status
-        server.wait_for(lambda: server.gate.slots == 0)
-
-
-def test_a_token_that_takes_too_long() -> None:
-    with FrontServer(gate := SlowGate(), timeout=SHORT) as server:
-        answer = server.ask(request())
-        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
-        assert gate.pending[0].cancelled()
-
-
-def test_a_client_that_goes_while_its_token_is_judged() -> None:
-    with FrontServer(gate := SlowGate()) as server:
-        with server.connect() as client:
-            client.sendall(request())
-            assert gate.asked.wait(20)
-        server.call(lambda: gate.pending[0].set_result(None))
-        server.wait_for(lambda: server.reception.half_open == 0 and server.gate.slots == 0)
-
-
-def test_a_dropped_client_cancels_the_judging_of_its_token() -> None:
-    with FrontServer(gate := SlowGate()) as server, server.connect() as client:
-        client.sendall(request())
-        assert gate.asked.wait(20)
-        server.call(server.reception.close)
-        assert client.recv(1) == b""
-        server.wait_for(gate.pending[0].cancelled)
-        server.call(lambda: None)
-        assert sum(server.reception.ended.values()) == 1
-
-
-def test_a_grant_that_comes_as_the_client_is_dropped() -> None:
-    gate = SmallGate()
-    grants: list[asyncio.Future[Grant | None]] = []
-
-    def ask() -> asyncio.Future[Grant | None]:
-        grants.append(asyncio.get_running_loop().create_future())
-        return grants[0]
-
-    gate.granting = ask
-    with FrontServer(gate) as server, server.connect() as client:
-        client.sendall(request())
-        server.wait_for(lambda: len(grants) == 1)
-
-        def settle() -> None:
-            grants[0].set_result(None)
-            server.reception.close()
-
-        server.call(settle)
-        assert client.recv(1) == b""
-        assert gate.seen == []
-
-
-def test_a_plain_awaitable_will_do() -> None:
-    class Ready:
-        def __await__(self):  # type: ignore[no-untyped-def]
-            return (yield from asyncio.sleep(0, Grant("u", 2e9)).__await__())
-
-    def grant() -> Awaitable[Grant | None]:
-        return Ready()
-
-    gate = SmallGate()
-    gate.granting = grant
-    with FrontServer(gate) as server:
-        assert server.ask(request()).status == 101
-
-
-# Bans
-
-
-def banned(server: FrontServer, *extra: str) -> Answer:
-    """Be banned for three bad tokens, and return what is answered then."""
-    for _ in range(3):
-        server.suspects.note(Suspicion.AUTHENTICATION, "127.0.0.1")
-    return server.ask(request("/ws", *extra))
-
-
-def test_a_banned_address_is_told_at_its_first_byte() -> None:
-    with FrontServer(ban_after=3) as server:
-        answer = banned(server)
-        assert (answer.status, answer.headers["retry-after"]) == (429, "600")
-        with server.connect() as client:
-            client.sendall(b"G")
-            assert Answer(client).status == 429
-        assert server.reception.ended[Reason.BANNED] == 2
-        assert server.gate.seen == []
-        server.wait_for(lambda: server.reception.half_open == 0)
-
-
-def test_a_ban_is_not_logged_again(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="valtronics_fast.reception")
-    with FrontServer(ban_after=3) as server:
-        banned(server)
-    assert [record for record in caplog.records if record.name == "valtronics_fast.reception"] == []
-
-
-def test_behind_a_trusted_proxy_the_client_is_banned_and_not_the_proxy() -> None:
-    with FrontServer(ban_after=3, trusted=("127.0.0.1",)) as server:
-        for address in ("2001:db8::1", "2001:db8::2", "127.0.0.1", "127.0.0.1", "2001:db8::3", "127.0.0.1"):
-            server.suspects.note(Suspicion.VIOLATION, address)
-        forwarded = [request("/ws", f"X-Forwarded-For: {address}") for address in ("2001:db8::4", "2001:db8:1::1")]
-        assert [server.ask(message).status for message in (*forwarded, request())] == [429, 101, 101]
-
-
-@pytest.mark.parametrize("sent", [b"\r\n\r\n", request("/ws\x00"), request(Host=None), request(Sec_WebSocket_Key="x")])
-def test_malformed_requests_ban(sent: bytes) -> None:
-    with FrontServer(ban_after=3) as server:
-        assert [server.ask(sent).status for _ in range(4)] == [400, 400, 400, 429]
-
-
-@pytest.mark.parametrize(
-    "sent",
-    [
-        request("/nope"),
-        request("/" + "x" * 20_000),
-        request(Upgrade=None),
-        request(Origin="https://evil.net"),
-        request(method="POST"),
-        request(Origin="https://evil.net", Sec_WebSocket_Protocol="bearer.a, bearer.b"),
-        b"GET",
-        b"\x16\x03\x01\x02\x00\x01\x00",
-    ],
-)
-def test_what_a_page_can_have_a_browser_do_does_not_ban(sent: bytes) -> None:
-    with FrontServer(ban_after=3, origins=("https://app.example.org",)) as server:
-        for _ in range(10):
-            with server.connect() as client:
-                client.sendall(sent)
-                client.shutdown(socket.SHUT_WR)
-                Answer(client)
-        assert server.suspects.bans == 0

@@ -8,11 +8,16 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import jwt
+import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from valtronics_fast._core.scope import Grant
+from valtronics_fast._core.wire import ErrorCode
+from valtronics_fast.auth import Authenticator, AuthReason
 from valtronics_fast.config import AuthConfig
+from valtronics_fast.errors import AuthError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -95,6 +100,30 @@ def jwk(key: Any, **members: Any) -> dict[str, Any]:
 
 def jwk_set(*keys: dict[str, Any]) -> bytes:
     return json.dumps({"keys": keys}).encode()
+
+
+def authenticator(clock: Clock | None = None, **settings: Any) -> Authenticator:
+    """Return an authenticator with a shared secret, unless another source of keys is given."""
+    return Authenticator(auth_config(**settings), clock=clock or Clock())
+
+
+def verified(auth: Authenticator, value: object) -> Grant:
+    """Return the grant of a token that is good."""
+    grant = auth.verify(value)
+    assert isinstance(grant, Grant)
+    return grant
+
+
+def refused(auth: Authenticator, value: object) -> str:
+    """Return why a token is refused; the client is told only whether it has expired."""
+    with pytest.raises(AuthError) as caught:
+        auth.verify(value)
+    error = caught.value
+    assert isinstance(error.reason, AuthReason)
+    expected = ErrorCode.TOKEN_EXPIRED if error.reason == AuthReason.EXPIRED else ErrorCode.INVALID_TOKEN
+    assert error.code == expected
+    assert str(error) in {"the token is not valid", "the token has expired"}
+    return error.reason
 
 
 class KeyServer:

@@ -12,7 +12,11 @@ ROWS = [
                 ("self._cache.clear", "lambda: None", "tests/integration/test_auth_jwks.py::test_rotation"),
             ],
             "Authenticator.verify": [
-                ("self._clock() < grant.expires_at", "True", "test_remembered_tokens_die_with_exp"),
+                (
+                    "self._clock() < grant.expires_at",
+                    "True",
+                    "tests/test_auth_cache.py::test_remembered_tokens_die_with_exp",
+                ),
                 ("request is None", "False", "tests/integration/test_auth_jwks.py::test_rotation"),
             ],
             "Authenticator._verify_after": [
@@ -33,11 +37,11 @@ ROWS = [
                 ("isinstance(kid, str)", "True", "test_kid_is_a_string"),
             ],
             "Authenticator._verify_with": [
-                ("now < grant.expires_at", "True", "test_remembered_tokens_die_with_exp"),
+                ("now < grant.expires_at", "True", "tests/test_auth_cache.py::test_remembered_tokens_die_with_exp"),
                 (
                     "len(self._cache) > self._config.token_cache",
                     "False",
-                    "test_cache_is_bounded_and_drops_the_least_recently_used",
+                    "tests/test_auth_cache.py::test_cache_is_bounded_and_drops_the_least_recently_used",
                 ),
             ],
             "Authenticator._signed_payload": [

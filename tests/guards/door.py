@@ -92,7 +92,7 @@ ROWS = [
                 ),
             ],
             "Front.buffer_updated": [
-                ("self._refuse_banned()", "False", "test_malformed_requests_ban"),
+                ("self._refuse_banned()", "False", "tests/test_front_bans.py::test_malformed_requests_ban"),
                 ("len(received) == MAX_RECEIVED", "False", "test_refused"),
             ],
             "Front.connection_lost": [
@@ -105,8 +105,8 @@ ROWS = [
                     "tests/test_reception.py::test_row_9_a_head_that_does_not_end",
                 ),
                 ("self.drop(Reason.IDLE)", "None", "tests/test_reception.py::test_row_9_a_head_that_does_not_end"),
-                ("self._granting is not None", "False", "test_a_token_that_takes_too_long"),
-                ("self._granting.cancel()", "None", "test_a_token_that_takes_too_long"),
+                ("self._granting is not None", "False", "tests/test_front_tokens.py::test_a_token_that_takes_too_long"),
+                ("self._granting.cancel()", "None", "tests/test_front_tokens.py::test_a_token_that_takes_too_long"),
                 ("self._abort()", "None", "tests/test_reception.py::test_a_close_cannot_hang"),
             ],
             "Front.drop": [
@@ -128,7 +128,7 @@ ROWS = [
                 (
                     "self._refuse_banned()",
                     "False",
-                    "test_behind_a_trusted_proxy_the_client_is_banned_and_not_the_proxy",
+                    "tests/test_front_bans.py::test_behind_a_trusted_proxy_the_client_is_banned_and_not_the_proxy",
                 ),
                 ("check_request(request)", "None", "test_refused"),
                 (
@@ -137,21 +137,29 @@ ROWS = [
                     "test_row_14_mapped_addresses_and_networks_are_one_source",
                 ),
                 ("except Exception", "()", "test_refused"),
-                ("reception.now() + reception.timeout", 'float("inf")', "test_a_token_that_takes_too_long"),
-                ("self._transport.pause_reading()", "None", "test_a_token_that_takes_time_is_granted"),
+                (
+                    "reception.now() + reception.timeout",
+                    'float("inf")',
+                    "tests/test_front_tokens.py::test_a_token_that_takes_too_long",
+                ),
+                (
+                    "self._transport.pause_reading()",
+                    "None",
+                    "tests/test_front_tokens.py::test_a_token_that_takes_time_is_granted",
+                ),
             ],
             "Front._on_granted": [
                 (
                     "self._state != _DECIDING or self._transport.is_closing()",
                     "False",
-                    "test_a_dropped_client_cancels_the_judging_of_its_token",
+                    "tests/test_front_tokens.py::test_a_dropped_client_cancels_the_judging_of_its_token",
                 ),
                 (
                     "self._refuse(Refusal(Reason.AUTH_TIMEOUT, retry_after=1))",
                     "None",
-                    "test_a_token_that_takes_too_long",
+                    "tests/test_front_tokens.py::test_a_token_that_takes_too_long",
                 ),
-                ("failure is not None", "False", "test_a_token_that_takes_time_is_refused"),
+                ("failure is not None", "False", "tests/test_front_tokens.py::test_a_token_that_takes_time_is_refused"),
             ],
             "Front._conclude": [
                 ("check_scope(upgrade, grant)", "None", "test_refused"),
@@ -161,7 +169,7 @@ ROWS = [
                 (
                     "self._refuse(Refusal(Reason.BANNED, retry_after=seconds))",
                     "None",
-                    "test_a_banned_address_is_told_at_its_first_byte",
+                    "tests/test_front_bans.py::test_a_banned_address_is_told_at_its_first_byte",
                 ),
             ],
             "Front._answer": [
@@ -179,7 +187,11 @@ ROWS = [
                 ),
             ],
             "Front._leave": [
-                ("self._granting.cancel()", "None", "test_a_dropped_client_cancels_the_judging_of_its_token"),
+                (
+                    "self._granting.cancel()",
+                    "None",
+                    "tests/test_front_tokens.py::test_a_dropped_client_cancels_the_judging_of_its_token",
+                ),
             ],
         },
     ),
@@ -199,8 +211,8 @@ ROWS = [
                 ("self._half_open.pop(stranger, None)", "None", "test_row_10_tls_handshake_that_does_not_end"),
             ],
             "Reception.count": [
-                ("reason in _SUSPICIONS", "False", "tests/test_front.py::test_malformed_requests_ban"),
-                ("reason is not Reason.BANNED", "True", "tests/test_front.py::test_a_ban_is_not_logged_again"),
+                ("reason in _SUSPICIONS", "False", "tests/test_front_bans.py::test_malformed_requests_ban"),
+                ("reason is not Reason.BANNED", "True", "tests/test_front_bans.py::test_a_ban_is_not_logged_again"),
                 (
                     "path[:MAX_PATH]",
                     "path",

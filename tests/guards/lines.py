@@ -184,21 +184,29 @@ ROWS = [
                 (
                     'str(getattr(record, "limit_key", None) or record.msg)[:MAX_TEXT]',
                     'str(getattr(record, "limit_key", None) or record.msg)',
-                    "test_the_table_is_bounded",
+                    "tests/test_logging_limited.py::test_the_table_is_bounded",
                 ),
-                ('getattr(record, "limit_key", None) or record.msg', "record.msg", "test_keys_are_counted_apart"),
+                (
+                    'getattr(record, "limit_key", None) or record.msg',
+                    "record.msg",
+                    "tests/test_logging_limited.py::test_keys_are_counted_apart",
+                ),
                 (
                     "key not in self._windows and len(self._windows) >= self._keys",
                     "False",
-                    "test_new_keys_never_buy_more_lines",
+                    "tests/test_logging_limited.py::test_new_keys_never_buy_more_lines",
                 ),
-                ("window.counts[0] < self._lines", "True", "test_lines_beyond_the_limit_are_suppressed_and_told_once"),
+                (
+                    "window.counts[0] < self._lines",
+                    "True",
+                    "tests/test_logging_limited.py::test_lines_beyond_the_limit_are_suppressed_and_told_once",
+                ),
             ],
             "RateLimitFilter._end_windows": [
                 (
                     "self._windows[key].start > latest_start",
                     "True",
-                    "test_lines_beyond_the_limit_are_suppressed_and_told_once",
+                    "tests/test_logging_limited.py::test_lines_beyond_the_limit_are_suppressed_and_told_once",
                 ),
             ],
             "setup": [

@@ -14,7 +14,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from guards import approach, cluster, core, credentials, devices, door, http, lines, logs, operation, settings, workers
+from guards import (
+    approach,
+    cluster,
+    core,
+    credentials,
+    devices,
+    door,
+    http,
+    lines,
+    logs,
+    nodes,
+    operation,
+    settings,
+    workers,
+)
 from guards.exempt import EXEMPT, NO_GUARDS
 from guards.forks import PATIENCE, Job
 from guards.source import ROOT, Exit, Row, exits, find, parsed, path_of
@@ -27,7 +41,7 @@ if TYPE_CHECKING:
     from guards.forks import Outcome
 
 GUARDED = re.compile(r'vfast_guard\(\s*b"([^"]+)"')
-TABLES = (door, approach, credentials, http, devices, lines, settings, operation, cluster, logs, workers)
+TABLES = (door, approach, credentials, http, devices, lines, settings, operation, cluster, nodes, logs, workers)
 ROWS = [row for table in TABLES for row in table.ROWS]
 MODULES = list(dict.fromkeys(row.module for row in ROWS))
 TESTS = sorted({*core.TABLE.values(), *(row.test for row in ROWS)})
