@@ -47,7 +47,7 @@ SANITIZE_ENVIRONMENT = CI=1 PYTHONMALLOC=malloc \
 	@touch $@
 
 sanitize: .venv-sanitize/.built  ## the core's tests, and those that need no other programs, under the sanitizers
-	$(SANITIZE_ENVIRONMENT) $(SANITIZE_BIN)/python -m pytest --capture=sys tests/core tests/integration \
+	$(SANITIZE_ENVIRONMENT) $(SANITIZE_BIN)/python -m pytest --capture=sys tests/core tests/integration tests/workers \
 		--ignore-glob='*mqtt*' --ignore-glob='*javascript*'
 
 # The core with guards that can be switched off, beside the normal build.

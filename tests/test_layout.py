@@ -29,7 +29,7 @@ LAYERS = {
     "pairs": {"types"},
     "commands": {"devices", "frequency", "scope", "wire"},
     "publication": {"clock", "scope", "wire"},
-    "admission": {"clock", "publication", "scope", "slices", "wire"},
+    "admission": {"clock", "publication", "scope", "slices", "types", "wire"},
     "encode": {"bitset", "publication", "wire"},
     "lanes": {"types", "wire"},
     "history": {"lanes", "publication", "types"},

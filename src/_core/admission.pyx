@@ -7,6 +7,7 @@ from cpython.object cimport PyObject
 from .clock cimport monotonic_seconds
 from .scope cimport Grant, canonical_device
 from .slices cimport skip_blanks
+from .types cimport vfast_guard
 from .wire cimport Channel, ErrorCode
 
 from orjson import JSONDecodeError as _JSONDecodeError, loads as _loads
@@ -52,21 +53,21 @@ def permit(Grant grant not None, dict message not None):
     """
     cdef object found = _channel_of(message)
     cdef int channel
-    if found is None:
+    if vfast_guard(b"admission.type", found is None):
         fail(ErrorCode.MISSING_TYPE if message.get("type") is None else ErrorCode.UNKNOWN_TYPE,
              f"type is one of {', '.join(_MESSAGE_TYPES.values())}")
     channel = found
-    if not grant.publish >> channel & 1:
+    if vfast_guard(b"admission.channel", not grant.publish >> channel & 1):
         fail(ErrorCode.FORBIDDEN, "publishing on this channel is not permitted")
     if grant.devices is None or channel == Channel.SYSTEM:
         return
     device = message.get("device_id")
-    if device is None and channel == Channel.ALERTS:
+    if vfast_guard(b"admission.platform", device is None and channel == Channel.ALERTS):
         fail(ErrorCode.FORBIDDEN, "publishing a platform-wide alert is not permitted")
     key = canonical_device(device)
-    if key is None:
+    if vfast_guard(b"admission.key", key is None):
         fail(ErrorCode.INVALID_MESSAGE, "a device id is an integer of 64 bits or a string of 1 to 64 bytes")
-    if not grant.allows_device(key):
+    if vfast_guard(b"admission.device", not grant.allows_device(key)):
         fail(ErrorCode.FORBIDDEN, "publishing for this device is not permitted")
 
 
@@ -122,7 +123,7 @@ cdef class Admission:
     cdef bint take(self, bytes text) except -1:
         """Take one text; return whether it is counted."""
         cdef Py_ssize_t size = PyBytes_GET_SIZE(text)
-        if self.max_text and size > self.max_text:
+        if vfast_guard(b"admission.text", self.max_text and size > self.max_text):
             self.refuse(ErrorCode.MESSAGE_TOO_LARGE, f"the line is longer than {self.max_text} bytes")
             return True
         if skip_blanks(PyBytes_AS_STRING(text), 0, size) == size:
@@ -137,9 +138,9 @@ cdef class Admission:
 
     cdef object admit(self, object message):
         """Publish one decoded message; PublicationError: why not."""
-        if type(message) is not dict:
+        if vfast_guard(b"admission.object", type(message) is not dict):
             fail(ErrorCode.INVALID_MESSAGE, "a message is a JSON object")
-        if is_deeper(message, MAX_DEPTH):
+        if vfast_guard(b"admission.depth", is_deeper(message, MAX_DEPTH)):
             fail(ErrorCode.INVALID_MESSAGE, f"nested deeper than {MAX_DEPTH} levels")
         permit(self.grant, <dict>message)
         self.matched += <unsigned long long>self._publish(message)
@@ -147,7 +148,7 @@ cdef class Admission:
 
     cdef object refuse(self, object code, object message):
         """Count a refused message; its index is the number of messages before it."""
-        if len(self.rejected) < self.max_rejected:
+        if not vfast_guard(b"admission.rejected", len(self.rejected) >= self.max_rejected):
             self.rejected.append({"index": self.accepted + self.rejected_total, "error": _ERROR_NAMES[code],
                                   "message": message})
         self.rejected_total += 1

@@ -14,7 +14,7 @@ from .encode cimport payload_size
 from .lanes cimport PARTITIONS, partition_of
 from .latest cimport LatestTable, Values
 from .publication cimport MAX_METRICS, Publication, number_of, publication_of
-from .types cimport NoResult
+from .types cimport NoResult, vfast_guard
 from .wire cimport CHANNEL_COUNT, MAX_NAME_BYTES, Channel
 
 cdef enum:
@@ -181,7 +181,7 @@ def cut(bytes packets not None, Py_ssize_t size):
 cdef const char *take(PacketReader *reader, Py_ssize_t size) except NULL:
     """Return where the next bytes are."""
     cdef const char *data = reader.data
-    if size > reader.size:
+    if vfast_guard(b"packet.end", size > reader.size):
         raise PacketError("a packet ends too early")
     reader.data += size
     reader.size -= size
@@ -215,14 +215,14 @@ cdef str take_name(PacketReader *reader, bint optional):
     cdef str name
     if optional and size == NO_NAME:
         return None
-    if size == 0 or size > MAX_NAME_BYTES:
+    if vfast_guard(b"packet.name", size == 0 or size > MAX_NAME_BYTES):
         raise PacketError("a packet has a name of the wrong length")
     text = take_bytes(reader, size)
     known = PyDict_GetItem(NAMES, text)
     if known != NULL:
         return <str>known
     name = PyUnicode_DecodeUTF8(PyBytes_AS_STRING(text), size, NULL)
-    if len(NAMES) >= MAX_NAMES:
+    if vfast_guard(b"packet.names", len(NAMES) >= MAX_NAMES):
         NAMES.clear()
     NAMES[text] = name
     return name
@@ -237,10 +237,10 @@ cdef object take_device(PacketReader *reader):
     if kind == NUMBER:
         memcpy(&number, take(reader, sizeof(number)), sizeof(number))
         return number
-    if kind != TEXT:
+    if vfast_guard(b"packet.device-kind", kind != TEXT):
         raise PacketError("a packet has a device of an unknown kind")
     size = take_byte(reader)
-    if size == 0 or size > MAX_DEVICE_BYTES:
+    if vfast_guard(b"packet.device-size", size == 0 or size > MAX_DEVICE_BYTES):
         raise PacketError("a packet has a device of the wrong length")
     return PyUnicode_DecodeUTF8(take(reader, size), size, NULL)
 
@@ -251,15 +251,17 @@ cdef Publication read_body(PacketReader *reader):
     cdef uint16_t count
     cdef double number
     publication.channel = take_byte(reader)
-    if publication.channel >= CHANNEL_COUNT:
+    if vfast_guard(b"packet.channel", publication.channel >= CHANNEL_COUNT):
         raise PacketError("a packet has an unknown channel")
     publication.device = take_device(reader)
-    if publication.device is None and publication.channel != Channel.SYSTEM and publication.channel != Channel.ALERTS:
+    if vfast_guard(b"packet.device", publication.device is None and publication.channel != Channel.SYSTEM and
+                   publication.channel != Channel.ALERTS):
         raise PacketError("a packet has no device")
     count = take_u16(reader)
-    if count > MAX_METRICS:
+    if vfast_guard(b"packet.metrics", count > MAX_METRICS):
         raise PacketError("a packet has too many metrics")
-    if (count > 0) != (publication.channel == Channel.TELEMETRY or publication.channel == Channel.SYSTEM):
+    if vfast_guard(b"packet.content", (count > 0) != (publication.channel == Channel.TELEMETRY or
+                                                      publication.channel == Channel.SYSTEM)):
         raise PacketError("a packet has the wrong content for its channel")
     if count == 0:
         publication.first = take_name(reader, False)
@@ -290,7 +292,7 @@ cdef Publication packet_read(PacketReader *reader):
         publication = read_body(&body)
     except UnicodeDecodeError:
         raise PacketError("a packet has a name that is no UTF-8") from None
-    if body.size:
+    if vfast_guard(b"packet.rest", body.size != 0):
         raise PacketError("a packet is longer than what it holds")
     return publication
 

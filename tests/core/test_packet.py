@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import struct
+import tracemalloc
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -17,6 +19,9 @@ from valtronics_fast._core.hub import Hub
 from valtronics_fast._core.lanes import lane_of
 from valtronics_fast._core.packet import PacketError, cut, pack, repack, unpack
 from valtronics_fast._core.wire import MESSAGE_TYPES, Channel
+
+MAX_METRICS = 256
+MAX_NAMES = 65536
 
 names = st.text(min_size=1, max_size=20).filter(lambda name: "\0" not in name)
 devices = st.integers(-(2**63), 2**63 - 1) | st.text("abc-é", min_size=1, max_size=32)
@@ -112,6 +117,50 @@ def test_noise_is_read_or_refused(noise: bytes) -> None:
     except PacketError:
         return
     assert not noise or len(noise) >= 4
+
+
+def hand_made(channel: int, device: bytes, *names: bytes, count: int | None = None) -> bytes:
+    """Return a packet of metrics, all of them 0; each name has its size in front."""
+    content = b"".join(name + struct.pack("<I", 1) + b"0" + bytes(8) for name in names)
+    body = bytes([channel]) + device + struct.pack("<H", len(names) if count is None else count) + bytes(8) + content
+    return struct.pack("<I", len(body)) + body
+
+
+SEVEN, NOBODY, NAME = b"\1" + struct.pack("<q", 7), b"\0", b"\1n"
+
+
+@pytest.mark.parametrize(
+    ("packet", "why"),
+    [
+        (hand_made(4, SEVEN, NAME), "unknown channel"),
+        (hand_made(Channel.TELEMETRY, NOBODY, NAME), "no device"),
+        (hand_made(Channel.TELEMETRY, b"\3" + SEVEN[1:], NAME), "unknown kind"),
+        (hand_made(Channel.TELEMETRY, b"\2\0", NAME), "device of the wrong length"),
+        (hand_made(Channel.TELEMETRY, b"\2" + bytes([65]) + b"x" * 65, NAME), "device of the wrong length"),
+        (hand_made(Channel.TELEMETRY, SEVEN, b"\0"), "name of the wrong length"),
+        (hand_made(Channel.TELEMETRY, SEVEN, b"\xff" + b"x" * 255), "name of the wrong length"),
+        (hand_made(Channel.TELEMETRY, SEVEN, b"\1\xff"), "no UTF-8"),
+        (hand_made(Channel.TELEMETRY, SEVEN, *[NAME] * (MAX_METRICS + 1)), "too many metrics"),
+        (hand_made(Channel.ALERTS, SEVEN, NAME), "wrong content"),
+        (hand_made(Channel.TELEMETRY, SEVEN, count=0), "wrong content"),
+    ],
+)
+def test_what_no_packet_has(packet: bytes, why: str) -> None:
+    assert unpack(hand_made(Channel.TELEMETRY, SEVEN, NAME)) == [(Channel.TELEMETRY, 7, {"n": 0.0})]
+    with pytest.raises(PacketError, match=why):
+        unpack(packet)
+
+
+def test_the_names_that_are_kept_are_bounded() -> None:
+    names = (b"\x10%016d" % number for number in range(5 * MAX_NAMES // 2))
+    tracemalloc.start()
+    try:
+        while some := list(islice(names, MAX_METRICS)):
+            unpack(hand_made(Channel.TELEMETRY, SEVEN, *some))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 200 * MAX_NAMES
 
 
 @given(messages)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+ADMISSION = "tests/core/test_admission.py::"
+PACKET = "tests/core/test_packet.py::"
 FRAMES = "tests/core/test_frames.py::"
 CLOSING = "tests/core/test_connection_closing.py::"
 BACKLOG = "tests/core/test_outbox_backlog.py::"
@@ -10,6 +12,25 @@ EDGES = "tests/integration/test_edge_cases.py::"
 LIMITS = "tests/integration/test_limits.py::"
 
 TABLE = {
+    "admission.type": ADMISSION + "TestPermit::test_a_type_that_is_no_data_message",
+    "admission.channel": ADMISSION + "TestPermit::test_a_type_needs_the_bit_of_its_channel",
+    "admission.platform": ADMISSION + "TestPermit::test_a_device_out_of_scope",
+    "admission.key": ADMISSION + "TestPermit::test_a_device_out_of_scope",
+    "admission.device": ADMISSION + "TestPermit::test_a_device_out_of_scope",
+    "admission.text": "tests/test_http_publish.py::TestNdjson::test_the_line_limit",
+    "admission.object": "tests/test_http_publish.py::TestJson::test_several",
+    "admission.depth": ADMISSION + "test_nesting",
+    "admission.rejected": ADMISSION + "test_refusals_beyond_the_cap_are_counted",
+    "packet.end": PACKET + "test_a_packet_that_is_cut_off_is_none",
+    "packet.rest": PACKET + "test_a_packet_whose_size_is_wrong_is_none",
+    "packet.name": PACKET + "test_what_no_packet_has",
+    "packet.names": PACKET + "test_the_names_that_are_kept_are_bounded",
+    "packet.device": PACKET + "test_what_no_packet_has",
+    "packet.device-kind": PACKET + "test_what_no_packet_has",
+    "packet.device-size": PACKET + "test_what_no_packet_has",
+    "packet.channel": PACKET + "test_what_no_packet_has",
+    "packet.metrics": PACKET + "test_what_no_packet_has",
+    "packet.content": PACKET + "test_what_no_packet_has",
     "close.half-a-code": FRAMES + "test_the_payload_of_a_close",
     "close.code": FRAMES + "test_the_code_of_a_close",
     "close.utf8": FRAMES + "test_the_payload_of_a_close",
