@@ -17,6 +17,7 @@ from workers.machine import Listener, Machine, machine, sites
 
 if TYPE_CHECKING:
     from valtronics_fast.backplanes.bus_log import BusLog
+    from valtronics_fast.backplanes.dumps import Dump
 
 # --- the log itself
 
@@ -294,3 +295,22 @@ async def test_events_travel_too() -> None:
         two.server.publish(alert(title="Very hot"))
         assert (await client.receive())["title"] == "Very hot"
         await client.nothing_more()
+
+
+async def test_what_comes_while_a_subscription_waits_in_vain_is_told_when_its_lane_is_there() -> None:
+    async with sites(backplane={"patience": 0.05}) as (_, (one, two)), one.client() as client:
+        backplane = one.server._backplane
+        fetch, going_on = backplane._dumps.fetch, asyncio.Event()
+
+        async def fetch_late(lanes: list[int], position: int) -> dict[int, Dump]:
+            await going_on.wait()
+            return await fetch(lanes, position)
+
+        backplane._dumps.fetch = fetch_late  # type: ignore[method-assign]
+        await client.subscribe("telemetry", device_id=1)
+        two.server.publish(telemetry(1, n=7))
+        await until(lambda: backplane._loading._arrived)
+        going_on.set()
+        assert (await client.receive())["telemetry"]["n"]["value"] == 7
+        two.server.publish(telemetry(1, n=8))
+        assert (await client.receive())["telemetry"]["n"]["value"] == 8

@@ -162,6 +162,7 @@ class SharedBackplane:
                         await self._sync()
         except (TimeoutError, LogError) as error:
             _complaints.warning("lanes could not be followed", extra=fields(lanes=len(lanes), problem=error))
+            self._spawn(self._follow_late(lanes))
 
     def connections_elsewhere(self, user: str) -> int:
         """Return how many connections a user has on other machines, as of their last heartbeats."""
