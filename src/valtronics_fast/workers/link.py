@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["Link", "LinkError"]
 
 
+MAX_UNREAD = 16 << 20
+"""Bytes that may wait for the supervisor; then it is asked nothing more."""
+
 _OF_THE_LOG = frozenset({frames.ENTRY, frames.HEARD, frames.TOLD, frames.LOST})
 
 
@@ -42,6 +45,7 @@ class Link(FrameStream):
         on_stop: called when the worker is to stop.
         on_drain: called when it is to stop, with time for its clients.
         on_reload: called with a new configuration.
+        on_agreed: called with whether all workers can take it.
         on_asked: answers another worker's question.
         log: who takes what comes of the log.
     """
@@ -54,6 +58,7 @@ class Link(FrameStream):
         self.on_stop: Callable[[], None] = lambda: None
         self.on_drain: Callable[[], None] = lambda: None
         self.on_reload: Callable[[bytes], None] = lambda _: None
+        self.on_agreed: Callable[[bool], None] = lambda _: None
         self.on_asked: Callable[[bytes], Awaitable[bytes]] | None = None
         self.log: Reader | None = None
         self._number = 0
@@ -65,6 +70,9 @@ class Link(FrameStream):
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         if self.ended.is_set():
             answer.set_exception(LinkError("the supervisor is gone"))
+            return answer
+        if self.transport.get_write_buffer_size() > MAX_UNREAD:
+            answer.set_exception(LinkError("the supervisor does not read"))
             return answer
         self._number = number = (self._number + 1) % 2**32
         self._waiting[number] = answer
@@ -120,6 +128,8 @@ class Link(FrameStream):
             self.on_drain()
         elif kind == frames.RELOAD:
             self.on_reload(body)
+        elif kind == frames.AGREED:
+            self.on_agreed(body == b"\1")
         else:
             raise ValueError(f"no such frame: {kind}")
 

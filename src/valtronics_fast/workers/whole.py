@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from valtronics_fast.workers.context import Worker
 
 __all__ = ["Whole"]
+
+PATIENCE = 3.0
+"""Seconds that the supervisor has to answer, which gives the others one."""
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +91,7 @@ class Whole:
             for name, state in one["checks"].items():
                 if checks.get(name, "ok") == "ok":
                     checks[name] = state
-        checks["workers"] = "degraded" if rest["silent"] else "ok"
+        checks["workers"] = "degraded" if rest["silent"] or rest["supervisor"] is None else "ok"
         return {"ready": all(one["ready"] for one in answers.values()), "checks": checks}
 
     async def explain(self, connection: int, device: int | str | None) -> dict[str, object] | None:
@@ -120,8 +124,9 @@ class Whole:
         assert worker is not None  # noqa: S101 - for the type checker: there is nobody to ask
         question = orjson.dumps({"what": what, **arguments})
         try:
-            found = orjson.loads(await worker.link.ask(frames.ASK, question))
-        except LinkError:  # this process ends, too
+            async with asyncio.timeout(PATIENCE):
+                found = orjson.loads(await worker.link.ask(frames.ASK, question))
+        except (LinkError, TimeoutError):  # it hangs, or is gone: this process ends, too
             found = {"answers": {}, "silent": [], "supervisor": None}
         own = orjson.loads(await self.answer(question))
         answers = {str(worker.index): own, **found.pop("answers")}
