@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from valtronics_fast._core.hub import Hub
 
 if TYPE_CHECKING:
     from valtronics_fast.config import Config
 
-__all__ = ["INPUT_A_TURN", "make_hub"]
+__all__ = ["INPUT_A_TURN", "make_hub", "reload_hub"]
 
 INPUT_A_TURN = 0.01
 """Seconds that clients' messages are handled in one turn of the event loop; then others come first.
 
 It bounds what many clients together can make us work off in one turn, as RECEIVE_BUFFER (listening.py) does for one.
 """
+
+_UNBOUNDED: Final = 2**63
 
 
 def make_hub(config: Config, *, shared: bool) -> Hub:
@@ -42,3 +44,9 @@ def make_hub(config: Config, *, shared: bool) -> Hub:
         shared=shared,
         budget=INPUT_A_TURN,
     )
+
+
+def reload_hub(hub: Hub, config: Config) -> None:
+    """Have a hub that runs take the bounds that can change."""
+    hub.max_payload = config.limits.publication_size
+    hub.max_backlog = config.limits.all_queues or _UNBOUNDED

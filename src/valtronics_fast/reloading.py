@@ -37,6 +37,11 @@ class Reload(NamedTuple):
     authenticator: Authenticator
     context: ssl.SSLContext | None
 
+    async def discard(self, authenticator: Authenticator) -> None:
+        """Let go of what was got ready, beside an authenticator that stays in force."""
+        if self.authenticator is not authenticator:
+            await self.authenticator.stop()
+
 
 async def prepare_reload(
     old: Config, new: Config, authenticator: Authenticator, *, secret_made_up: bool

@@ -20,7 +20,7 @@ from valtronics_fast.gate import ServerGate, policy_of
 from valtronics_fast.http_api import HttpApi
 from valtronics_fast.http_dashboard import Dashboard
 from valtronics_fast.http_guard import HttpGuard
-from valtronics_fast.hub_setup import make_hub
+from valtronics_fast.hub_setup import make_hub, reload_hub
 from valtronics_fast.inherited import HTTP, WEBSOCKET, inherit, public_host
 from valtronics_fast.listening import bind, open_port, serve
 from valtronics_fast.logging import fields, tell_suppressed
@@ -38,7 +38,7 @@ from valtronics_fast.workers.whole import Whole
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from types import TracebackType
 
     from valtronics_fast._core.hub import Hub
@@ -50,8 +50,6 @@ __all__ = ["Server"]
 
 _SETTLE_TIMEOUT: Final = 1.0
 """Seconds that strangers have to finish their handshake when the server goes and another one has its socket."""
-
-_UNBOUNDED: Final = 2**63
 
 _log = logging.getLogger(__name__)
 
@@ -284,16 +282,17 @@ class Server:
         for listener in self._listeners:
             listener.close()
 
-    async def reload(self, config: Config) -> list[str]:
+    async def reload(self, config: Config, *, agreed: Callable[[], Awaitable[bool]] | None = None) -> list[str]:
         """Take a new configuration, whole or not at all (docs/operations.md). Connections that are open stay.
 
         What can't change while the server runs keeps its value, also in `self.config`.
 
         Args:
             config: the settings; those of section `logging` are for the process to put in force.
+            agreed: says, once nothing can fail here any more, whether others can take it, too; None: there are none.
 
         Returns:
-            the names of settings that have changed and need a restart.
+            the names of settings that have changed and need a restart; none, if others can't take it.
 
         Raises:
             ConfigError: with every fault; nothing has changed.
@@ -302,6 +301,9 @@ class Server:
             raise RuntimeError("the server was not started")
         async with self._reloading:
             reload = await prepare_reload(self.config, config, self._authenticator, secret_made_up=self._secret_made_up)
+            if agreed is not None and not await agreed():
+                await reload.discard(self._authenticator)
+                return []
             self.config = config = reload.config
             former, self._authenticator = self._authenticator, reload.authenticator
             trusted = TrustedProxies(config.security.trusted_proxies)
@@ -316,8 +318,7 @@ class Server:
             if self._http is not None:
                 self._http.reload(config.http)
                 self._guard.reload(self._http_config(), self._authenticator.verify, trusted)
-            self._hub.max_payload = config.limits.publication_size
-            self._hub.max_backlog = config.limits.all_queues or _UNBOUNDED
+            reload_hub(self._hub, config)
             if former is not self._authenticator:
                 await former.stop()
             return reload.unchanged

@@ -6,6 +6,7 @@ What systemd hears and passes on: test_notify.py, integration/test_socket_activa
 from __future__ import annotations
 
 import asyncio
+import signal
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ import pytest
 from harness import TIMEOUT, Site, configuration, http, telemetry, until
 from valtronics_fast._core.wire import CloseCode
 from valtronics_fast.errors import ConfigError
+from valtronics_fast.workers import frames
+from valtronics_fast.workers import supervisor as module
+from valtronics_fast.workers.port import WorkerPort
+from valtronics_fast.workers.settings import encode
 from valtronics_fast.workers.supervisor import Supervisor
 from workers.machine import sites
 from workers.processes import kill
@@ -96,14 +101,47 @@ async def test_a_worker_that_is_being_started_takes_it_too() -> None:
                 pass
 
 
-async def test_a_worker_that_can_not_reload_is_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_one_worker_can_not_take_nobody_does(caplog: pytest.LogCaptureFixture) -> None:
+    """As if one found something else than the supervisor has: then nobody takes it."""
+    async with supervised(settings(KEY)) as (supervisor, site):
+        put = WorkerPort.put
+
+        def put_other(port: WorkerPort, data: bytes) -> None:
+            if data[frames.HEAD.size - 1] == frames.RELOAD and port is supervisor.children[1].port:
+                data = frames.frame(frames.RELOAD, encode(settings(OTHER_KEY, auth={"secret": ""})))
+            put(port, data)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(WorkerPort, "put", put_other)
+            with pytest.raises(ConfigError, match=r"worker 1: auth\.secret must stay"):
+                await supervisor.reload(settings(OTHER_KEY))
+        assert await keys_accepted(site) == {KEY}
+        assert supervisor.config.http.api_key == KEY
+        assert await supervisor.reload(settings(OTHER_KEY)) == []
+        assert await keys_accepted(site) == {OTHER_KEY}
+    assert not caplog.records
+
+
+async def test_a_worker_that_stands_still_takes_it_when_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GRACE", 0.5)
+    async with supervised(settings(KEY, auth={"timeout": 0.5})) as (supervisor, site):
+        pid = supervisor.children[1].pid
+        kill(pid, signal.SIGSTOP)
+        assert await supervisor.reload(settings(OTHER_KEY, auth={"timeout": 0.5})) == []
+        kill(pid, signal.SIGCONT)
+        async with asyncio.timeout(TIMEOUT):
+            while await keys_accepted(site) != {OTHER_KEY}:
+                pass
+        assert supervisor.children[1].starts == 1
+
+
+async def test_a_worker_that_can_not_take_what_all_others_have_is_started_again() -> None:
     async with supervised(settings(KEY)) as (supervisor, _):
-        supervisor.http_port += 1  # as if a worker found something else than the supervisor has
-        supervisor._for_workers = lambda: settings(OTHER_KEY, auth={"secret": ""})  # type: ignore[method-assign]
-        await supervisor.reload(settings(OTHER_KEY))
-    told = [record.fields for record in caplog.records if record.message == "a worker could not reload"]  # type: ignore[attr-defined]
-    assert sorted(each["worker"] for each in told) == [0, 1]
-    assert all("auth.secret must stay" in each["problems"] for each in told)
+        child = supervisor.children[1]
+        assert child.port is not None
+        child.port.put(frames.frame(frames.RELOAD, encode(settings(OTHER_KEY, auth={"secret": ""}))))
+        child.port.put(frames.frame(frames.AGREED, b"\1"))
+        await until(lambda: child.starts == 2 and child.ready.is_set())
 
 
 async def test_a_worker_without_clients_takes_data_in_for_the_others_while_they_are_drained() -> None:

@@ -36,7 +36,8 @@ LOST: Final = 36  # why
 SETTINGS: Final = 37  # JSON
 STOP: Final = 38
 DRAIN: Final = 41
-RELOAD: Final = 39  # the configuration
+RELOAD: Final = 39  # the configuration, to get ready for
+AGREED: Final = 42  # 1: put it in force; 0: somebody can't
 ASKED: Final = 40  # number of the question; JSON
 
 HEAD: Final = struct.Struct("<IB")

@@ -51,7 +51,7 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Reloaded(msgspec.Struct, frozen=True):
-    """A worker has taken a new configuration, or not.
+    """A worker can take a new configuration, or not.
 
     Attributes:
         problems: why not, one line each.

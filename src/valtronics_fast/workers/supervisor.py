@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from valtronics_fast.auth import Authenticator
-from valtronics_fast.errors import StartError
+from valtronics_fast.errors import ConfigError, StartError
 from valtronics_fast.inherited import HTTP, WEBSOCKET, public_host
 from valtronics_fast.listening import bind
 from valtronics_fast.logging import fields
@@ -199,21 +199,43 @@ class Supervisor:
             reload = await prepare_reload(
                 self.config, config, self._authenticator, secret_made_up=self._secret_made_up
             )
+            config, sizes = self._with_sizes(reload.config)
+            asked = dict(self._by_port)
+            if problems := await self._prepare(config, asked):
+                await reload.discard(self._authenticator)
+                raise ConfigError(problems)
             if reload.authenticator is not self._authenticator:  # each worker has its own; this one only shows faults
                 self._authenticator = reload.authenticator
                 await reload.authenticator.stop()
-            self.config, sizes = self._with_sizes(reload.config)
-            loop = asyncio.get_running_loop()
-            self._reloaded = {port: loop.create_future() for port in self._by_port}
-            self._order(frames.RELOAD, encode(self._for_workers()))
-            if answers := self._reloaded.values():
-                await asyncio.wait(answers, timeout=self.config.auth.timeout + GRACE)
-            for port, answer in self._reloaded.items():
-                problems = answer.result() if answer.done() else ["it does not answer"]
-                if problems and port in self._by_port:
-                    worker = self._by_port[port].index
-                    _log.error("a worker could not reload", extra=fields(worker=worker, problems="; ".join(problems)))
+            self.config = config
+            for port in self._by_port:
+                if port not in asked:  # it has come meanwhile, with the settings before
+                    port.put(frames.frame(frames.RELOAD, encode(self._for_workers(config))))
+                port.put(frames.frame(frames.AGREED, b"\1"))
             return [*reload.unchanged, *sizes]
+
+    async def _prepare(self, config: Config, asked: Mapping[WorkerPort, Child]) -> list[str]:
+        """Have workers get ready for a new configuration; return what keeps one from it, and then nothing has changed.
+
+        One that does not answer takes it when it goes on, or is replaced by one that has it.
+        """
+        loop = asyncio.get_running_loop()
+        self._reloaded = {port: loop.create_future() for port in asked}
+        order = frames.frame(frames.RELOAD, encode(self._for_workers(config)))
+        for port in asked:
+            port.put(order)
+        if answers := self._reloaded.values():
+            await asyncio.wait(answers, timeout=self.config.auth.timeout + GRACE)
+        problems = []
+        for port, answer in self._reloaded.items():
+            if answer.done():
+                problems += [f"worker {asked[port].index}: {problem}" for problem in answer.result()]
+            elif port in self._by_port:
+                _log.error("a worker does not reload yet", extra=fields(worker=asked[port].index))
+        if problems:
+            for port in asked:
+                port.put(frames.frame(frames.AGREED, b"\0"))
+        return problems
 
     def _layout(self, config: Config) -> Layout:
         """Return the layout of the shared memory that settings need."""
@@ -283,7 +305,7 @@ class Supervisor:
     async def _start(self, child: Child) -> None:
         config = self.config
         settings = WorkerSettings(
-            config=self._for_workers(),
+            config=self._for_workers(config),
             index=child.index,
             start=self._starts,
             machine=self._machine,
@@ -306,11 +328,11 @@ class Supervisor:
         if child.port is not None and self.stopping.is_set():
             child.port.put(frames.frame(frames.STOP))
         elif child.port is not None and self.config is not config:  # it was changed meanwhile
-            child.port.put(frames.frame(frames.RELOAD, encode(self._for_workers())))
+            child.port.put(frames.frame(frames.RELOAD, encode(self._for_workers(self.config))))
+            child.port.put(frames.frame(frames.AGREED, b"\1"))
 
-    def _for_workers(self) -> Config:
-        """Return the settings with the ports that were picked."""
-        config = self.config
+    def _for_workers(self, config: Config) -> Config:
+        """Return settings with the ports that were picked."""
         return msgspec.structs.replace(
             config,
             server=msgspec.structs.replace(config.server, port=self.port),

@@ -26,7 +26,7 @@ import uvloop
 from valtronics_fast.config import Config
 from valtronics_fast.descriptors import raise_descriptor_limit
 from valtronics_fast.errors import ConfigError
-from valtronics_fast.logging import setup
+from valtronics_fast.logging import fields, setup
 from valtronics_fast.server import Server
 from valtronics_fast.workers import frames
 from valtronics_fast.workers.context import Worker
@@ -66,6 +66,7 @@ async def serve(sock: socket.socket) -> int:
     loop = asyncio.get_running_loop()
     order: asyncio.Future[int] = loop.create_future()
     configurations: asyncio.Queue[bytes] = asyncio.Queue()
+    verdicts: asyncio.Queue[bool] = asyncio.Queue()
 
     def give(kind: int) -> None:
         if not order.done():
@@ -75,6 +76,7 @@ async def serve(sock: socket.socket) -> int:
     link.on_stop = partial(give, frames.STOP)
     link.on_drain = partial(give, frames.DRAIN)
     link.on_reload = configurations.put_nowait
+    link.on_agreed = verdicts.put_nowait
     await loop.create_unix_connection(lambda: link, sock=sock)  # orders may come right behind the settings
     try:
         settings = decode(WorkerSettings, await link.settings)
@@ -111,7 +113,7 @@ async def serve(sock: socket.socket) -> int:
     link.tell(frames.READY)
     tasks = [
         asyncio.create_task(_report(server, room), name="report"),
-        asyncio.create_task(_reload_for_ever(configurations, server, settings.index, link), name="reload"),
+        asyncio.create_task(_reload_for_ever(configurations, verdicts, server, settings.index, link), name="reload"),
     ]
     how = await order
     for task in tasks:
@@ -130,23 +132,42 @@ async def _beat(segment: Segment, index: int, patience: float) -> None:
 
 
 async def _reload_for_ever(
-    configurations: asyncio.Queue[bytes], server: Server, index: int, link: Link
+    configurations: asyncio.Queue[bytes], verdicts: asyncio.Queue[bool], server: Server, index: int, link: Link
 ) -> None:
-    """Put in force what the supervisor has found to be in order; tell it what is not so here."""
+    """Take what the supervisor has found to be in order, as soon as all workers can."""
     while True:
         config = decode(Config, await configurations.get())
-        problems: list[str] = []
-        try:
-            await server.reload(config)
-        except ConfigError as error:
-            problems += error.problems
-        except Exception as error:  # noqa: BLE001 - logged and told, and the server runs on
-            _log.exception("reloading failed")
-            problems.append(repr(error))
-        else:
-            setup(config.logging.level, config.logging.format, worker=index)
-            raise_descriptor_limit(config.limits.connections)
+        if not await _reload(config, verdicts, server, link):
+            link.on_stop()
+        setup(server.config.logging.level, server.config.logging.format, worker=index)
+        raise_descriptor_limit(server.config.limits.connections)
+
+
+async def _reload(config: Config, verdicts: asyncio.Queue[bool], server: Server, link: Link) -> bool:
+    """Take a configuration, or none does; False: the others have it, and this worker is to be started again with it."""
+    decided = False
+
+    async def agreed() -> bool:
+        nonlocal decided
+        link.tell(frames.RELOADED, encode(Reloaded([])))
+        decided = await verdicts.get()
+        return decided
+
+    try:
+        await server.reload(config, agreed=agreed)
+    except ConfigError as error:
+        problems = list(error.problems)
+    except Exception as error:  # noqa: BLE001 - logged and told
+        _log.exception("reloading failed")
+        problems = [repr(error)]
+    else:
+        return True
+    if not decided:
         link.tell(frames.RELOADED, encode(Reloaded(problems)))
+        decided = await verdicts.get()
+    if decided:
+        _log.error("a worker could not reload, and ends", extra=fields(problems="; ".join(problems)))
+    return not decided
 
 
 async def _report(server: Server, room: SharedRoom) -> None:
