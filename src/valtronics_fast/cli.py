@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "publish": "KIND [flags]",
     "top": "[flags]",
     "bench": "[flags]",
+    "schema": "[PART]",
     "health": "[flags]",
     "check-config": "[--config FILE.toml]",
     "print-config": "[--format toml|env|schema]",
