@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "top": "[flags]",
     "bench": "[flags]",
     "schema": "[PART]",
+    "completion": "SHELL",
     "health": "[flags]",
     "check-config": "[--config FILE.toml]",
     "print-config": "[--format toml|env|schema]",

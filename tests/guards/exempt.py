@@ -44,6 +44,7 @@ NO_GUARDS = {
     "commands.api": _CLIENT,
     "commands.bench": _CLIENT,
     "commands.check_config": _OPERATOR,
+    "commands.completion": _OWN,
     "commands.figures": _CLIENT,
     "commands.health": _CLIENT,
     "commands.parsing": _OPERATOR,
