@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -76,6 +77,15 @@ def test_every_fault_of_the_configuration_is_told(
 def test_a_fault_is_one_line_whatever_it_quotes(capsys: pytest.CaptureFixture[str]) -> None:
     (fault,) = faults(capsys, "--config", "none\nvaltronics-fast: forged\x1b.toml")
     assert fault.startswith("none\\nvaltronics-fast: forged\\x1b.toml: cannot be read")
+
+
+@pytest.mark.parametrize("output", ["| true", "| head -n 1", ">&-"])
+@pytest.mark.parametrize("command", ["serve --version", "schema", "token --sub a"])
+def test_an_output_that_nobody_reads(command: str, output: str) -> None:
+    line = f"set -o pipefail; {sys.executable} -m valtronics_fast {command} {output}"
+    environment = {**os.environ, "VFAST_AUTH__SECRET": SECRET}
+    result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, env=environment)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             return _run(list(sys.argv[1:] if argv is None else argv))
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # it was closed before the start
+                sys.stdout.flush()
     except KeyboardInterrupt:
         if sys.stderr.isatty():  # which shows ^C at the beginning of a line
             print(file=sys.stderr)

@@ -33,7 +33,7 @@ async def test_every_client_gets_everything_that_was_published() -> None:
     assert (result.tally.ready, result.tally.errors.total(), result.interrupted) == (10, 0, False)
     assert result.publisher.accepted > 0
     assert result.tally.delivering.count == result.publisher.matched == 10 * result.publisher.accepted
-    assert result.tally.seconds >= 0.5
+    assert result.tally.seconds > 0
     assert told[0][:3] == ("connecting", 0, 10)
     assert ("connecting", 10, 10, "") in told
     assert told[-1][:3] == ("measuring", 0.5, 0.5)

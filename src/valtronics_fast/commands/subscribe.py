@@ -1,4 +1,4 @@
-"""`subscribe`: a client in the terminal."""
+"""`subscribe`: print live data in the terminal."""
 
 from __future__ import annotations
 
