@@ -58,7 +58,7 @@ async def test_a_worker_that_stands_still_for_less_goes_on() -> None:
     async with processes() as site:
         pids = await site.workers()
         kill(pids["1"], signal.SIGSTOP)
-        await site.seen(lambda stats: not stats["workers"]["1"]["answered"])
+        await asyncio.sleep(2)  # nobody is asked, for that could be the one that is stopped
         kill(pids["1"], signal.SIGCONT)
         assert await site.all_there() == pids
 
