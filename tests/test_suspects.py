@@ -72,9 +72,11 @@ def test_other_settings_hold_from_then_on_for_bans_too() -> None:
     assert fail(suspects, OTHER) == 20.0
     suspects.reload(SecurityConfig(ban_for=20.0, ban_after=0, suspects=1))
     assert suspects.banned(OTHER) == 0.0
+    suspects.reload(SecurityConfig(ban_for=20.0, ban_after=3, suspects=1))
+    assert suspects.banned(OTHER) == 0.0  # it was lifted
 
 
-@pytest.mark.parametrize("settings", [{"ban_after": 0}, {"ban_for": 0.0}])
+@pytest.mark.parametrize("settings", [{"ban_after": 0}, {"ban_after": 1, "ban_for": 0.0}])
 def test_bans_are_off(settings: dict[str, Any]) -> None:
     suspects = make(**settings)
     assert fail(suspects, ADDRESS, 100) == 0.0
