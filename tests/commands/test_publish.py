@@ -197,7 +197,8 @@ async def test_a_stream_goes_on_as_it_comes_until_ctrl_c() -> None:
             assert (await client.receive())["title"] == str(number)
         process.send_signal(signal.SIGINT)
         out, err = await asyncio.wait_for(process.communicate(), TIMEOUT)
-        assert (process.returncode, out, err) == (130, b"accepted 3, matched 3\n", b"")
+        assert (process.returncode, err) == (130, b"")
+        assert out in {b"accepted 2, matched 2\n", b"accepted 3, matched 3\n"}  # the last answer may be on its way
 
 
 async def test_an_output_that_nobody_reads() -> None:

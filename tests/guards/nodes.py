@@ -45,26 +45,29 @@ ROWS = [
                     "test_lanes_are_left_unless_they_are_needed",
                 ),
             ],
-            "Loading._load": [
-                ("losses != self._losses", "False", "test_a_log_that_is_lost_meanwhile_is_not_taken_for_followed"),
+            "Loading._take": [
                 ("entry.offset <= position", "True", "test_what_comes_meanwhile_is_taken_in"),
             ],
-            "Loading._take": [
-                ("at > since", "True", "test_newer_values_than_a_dump_has_come_from_the_log"),
+            "Loading._pause": [
+                ("losses != self._losses", "False", "test_a_log_that_is_lost_meanwhile_is_not_taken_for_followed"),
+            ],
+            "Loading._take_values": [
+                ("except PacketError", "()", "test_a_dump_that_is_none"),
+            ],
+            "Loading._take_entries": [
+                ("entry[1] > since", "True", "test_newer_values_than_a_dump_has_come_from_the_log"),
                 (
-                    "floor = self.hub.log_position",
-                    "pass",
+                    "return floor if self._absorb(opened, newest=False) else self.hub.log_position",
+                    "return floor",
                     "test_a_hole_in_the_log_is_not_recovered_over",
                 ),
-            ],
-            "Loading._absorb": [
-                ("except PacketError", "()", "test_a_hole_in_the_log_is_not_recovered_over"),
-            ],
-            "Loading._opened": [
                 ("except PacketError", "()", "test_history_and_values_come_from_the_log"),
                 ("outcome is Outcome.GAP", "False", "test_a_hole_in_the_log_is_not_recovered_over"),
                 ("not envelope.packets", "False", "test_a_hole_in_the_log_is_not_recovered_over"),
                 ("outcome is not Outcome.REPEATED", "True", "test_what_the_log_has_twice_is_taken_once"),
+            ],
+            "Loading._absorb": [
+                ("except PacketError", "()", "test_a_hole_in_the_log_is_not_recovered_over"),
             ],
         },
     ),

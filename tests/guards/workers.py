@@ -102,6 +102,7 @@ ROWS = [
         {
             "Link.ask": [
                 ("self.ended.is_set()", "False", "test_the_end_of_the_supervisor_is_told_to_all_who_wait"),
+                ("MAX_UNREAD", "1 << 40", "test_nothing_more_is_asked_of_a_supervisor_that_does_not_read"),
             ],
             "Link._take_answer": [
                 ("waiting is None", "False", "test_an_answer_to_nobody_is_left_out"),
@@ -109,6 +110,7 @@ ROWS = [
             ],
             "Link._take_order": [
                 ("kind == frames.RELOAD", "True", "test_a_supervisor_that_is_out_of_step_is_left"),
+                ("kind == frames.AGREED", "True", "test_a_supervisor_that_is_out_of_step_is_left"),
             ],
         },
     ),
@@ -183,6 +185,20 @@ ROWS = [
                     "child.starts == 1 and not served",
                     "False",
                     "test_a_worker_that_never_served_is_not_started_again",
+                ),
+            ],
+            "Supervisor.reload": [
+                (
+                    "problems := await self._prepare(config, asked)",
+                    "await self._prepare(config, asked) and False",
+                    "tests/workers/test_service.py::test_what_one_worker_can_not_take_nobody_does",
+                ),
+            ],
+            "Supervisor._watch": [
+                (
+                    "silent >= patience",
+                    "False",
+                    "tests/workers/test_hanging.py::test_a_worker_that_hangs_is_replaced_and_the_others_do_not_notice",
                 ),
             ],
         },

@@ -7,6 +7,7 @@ import pytest
 
 from harness import until
 from valtronics_fast.workers import frames
+from valtronics_fast.workers import link as module
 from valtronics_fast.workers.frames import NUMBER, frame
 from valtronics_fast.workers.link import Link, LinkError
 from workers.machine import machine
@@ -56,6 +57,21 @@ async def test_the_end_of_the_supervisor_is_told_to_all_who_wait() -> None:
         assert len(stops) == 1
         with pytest.raises(LinkError):
             await link.ask(frames.APPEND)
+
+
+async def test_nothing_more_is_asked_of_a_supervisor_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_UNREAD", 1 << 20)
+    async with machine() as one:
+        link = await one.connect()
+        one.ports[0].transport.pause_reading()
+        asked = []
+        while len(asked) < 100 and not (asked and asked[-1].done()):
+            asked.append(link.ask(frames.APPEND, bytes(1 << 18)))
+            await asyncio.sleep(0)
+        with pytest.raises(LinkError, match="does not read"):
+            await asyncio.wait_for(asked.pop(), 1)
+        for answer in asked:
+            answer.cancel()
 
 
 async def test_a_supervisor_that_is_out_of_step_is_left(caplog: pytest.LogCaptureFixture) -> None:

@@ -120,8 +120,7 @@ class SharedBackplane:
                     await self._log.announce(msgspec.json.encode(self._heartbeat(leaving=True)))
         runner, self._runner = self._runner, None
         self._appender.lose()
-        tasks = [runner, *self._tasks]
-        for task in tasks:
+        for task in (tasks := [runner, *self._tasks]):
             task.cancel()
         ends = (self._appender.ended(), self._gaps.stop(), self._loading.stop())
         await asyncio.gather(*tasks, *ends, return_exceptions=True)

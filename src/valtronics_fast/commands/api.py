@@ -99,10 +99,17 @@ class Api:
         headers: dict[str, str | bytes] = {"Accept": "application/json", **self._headers}
         if body is not None:
             headers["Content-Type"] = "application/json"
+        self._drop_if_closed()
+        # The server may close it just now; to ask for something once more does no harm, to publish it may.
+        again = method == "GET" and self._connection.sock is not None
         try:
-            self._drop_if_closed()
-            self._connection.request(method, self._path + path, body, headers)
-            found = self._connection.getresponse()
+            try:
+                found = self._request(method, path, body, headers)
+            except ConnectionError:
+                if not again:
+                    raise
+                self._connection.close()
+                found = self._request(method, path, body, headers)
             text = found.read(MAX_ANSWER)
             if not found.isclosed():
                 raise http.client.IncompleteRead(text)
@@ -110,6 +117,12 @@ class Api:
             self._connection.close()
             raise ApiError(f"{self.url}: {_reason(error, self._timeout)}") from None
         return Answer(found.status, _object(text), _seconds(found.getheader("Retry-After", "")))
+
+    def _request(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str | bytes]
+    ) -> http.client.HTTPResponse:
+        self._connection.request(method, self._path + path, body, headers)
+        return self._connection.getresponse()
 
     def get(self, path: str) -> Answer:
         """Return the answer to a GET; ApiError when there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -63,8 +64,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_url(parser: argparse.ArgumentParser) -> None:
-    """Add the flag that says where the HTTP API is."""
-    parser.add_argument("--url", default=API_URL, metavar="URL", help=f"the HTTP API of the server ({API_URL})")
+    """Add the flag that says where the HTTP API is: by default where a server with these variables is, on this host."""
+    url = f"http://127.0.0.1:{port}" if (port := os.environ.get("VFAST_HTTP__PORT")) else API_URL
+    said = f"the HTTP API of the server (port $VFAST_HTTP__PORT of this host, or {API_URL})"
+    parser.add_argument("--url", default=url, metavar="URL", help=said)
 
 
 def above_zero(name: str, text: str) -> float:
