@@ -16,11 +16,16 @@ from services import free_port
 
 ENTERED, LEFT = "\x1b[?1049h", "\x1b[?1049l"
 
+KEY = "a-key-of-the-backend"
+HTTP = {"api_key": KEY}
+WITH_KEY = ("--key", KEY)
+
 
 @pytest.mark.parametrize("end", ["q", "ctrl-c", "count", "SIGTERM", "SIGHUP"])
 async def test_the_terminal_is_as_before_afterwards(end: str) -> None:
-    async with running() as site:
-        arguments = ["top", "--url", site.http_url(""), "--interval", "50ms", *(["--count", "3"] * (end == "count"))]
+    async with running(http=HTTP) as site:
+        count = ["--count", "3"] * (end == "count")
+        arguments = ["top", "--url", site.http_url(""), *WITH_KEY, "--interval", "50ms", *count]
         async with on_a_terminal(*arguments) as terminal:
             modes = terminal.modes()
             await terminal.shows("CHANNEL")
@@ -38,7 +43,10 @@ async def test_the_terminal_is_as_before_afterwards(end: str) -> None:
 
 
 async def test_the_page_changes_as_the_server_does() -> None:
-    async with running() as site, on_a_terminal("top", "--url", site.http_url(""), "--interval", "50ms") as terminal:
+    async with (
+        running(http=HTTP) as site,
+        on_a_terminal("top", "--url", site.http_url(""), *WITH_KEY, "--interval", "50ms") as terminal,
+    ):
         await terminal.shows("connections  0 ")
         async with site.client() as client:
             await client.subscribe("telemetry")
@@ -51,8 +59,10 @@ async def test_the_page_changes_as_the_server_does() -> None:
 
 async def test_a_page_fits_its_terminal_and_follows_its_size() -> None:
     async with (
-        running() as site,
-        on_a_terminal("top", "--url", site.http_url(""), "--interval", "1h", columns=100, lines=30) as terminal,
+        running(http=HTTP) as site,
+        on_a_terminal(
+            "top", "--url", site.http_url(""), *WITH_KEY, "--interval", "1h", columns=100, lines=30
+        ) as terminal,
     ):
         page = await terminal.shows("backplane memory")
         assert "PUBLICATIONS/s" in page
@@ -67,7 +77,10 @@ async def test_a_page_fits_its_terminal_and_follows_its_size() -> None:
 
 
 async def test_ctrl_z_gives_the_terminal_back_until_it_goes_on() -> None:
-    async with running() as site, on_a_terminal("top", "--url", site.http_url(""), "--interval", "50ms") as terminal:
+    async with (
+        running(http=HTTP) as site,
+        on_a_terminal("top", "--url", site.http_url(""), *WITH_KEY, "--interval", "50ms") as terminal,
+    ):
         modes = terminal.modes()
         await terminal.shows("CHANNEL")
         os.kill(terminal.process.pid, signal.SIGTSTP)
@@ -82,7 +95,10 @@ async def test_ctrl_z_gives_the_terminal_back_until_it_goes_on() -> None:
 
 
 async def test_a_server_that_goes_is_told_with_what_was_seen_last() -> None:
-    async with running() as site, on_a_terminal("top", "--url", site.http_url(""), "--interval", "50ms") as terminal:
+    async with (
+        running(http=HTTP) as site,
+        on_a_terminal("top", "--url", site.http_url(""), *WITH_KEY, "--interval", "50ms") as terminal,
+    ):
         await terminal.shows("CHANNEL")
         await site.server.stop()
         seen = len(terminal.written)
@@ -94,8 +110,8 @@ async def test_a_server_that_goes_is_told_with_what_was_seen_last() -> None:
 
 async def test_a_dumb_terminal_gets_lines() -> None:
     async with (
-        running() as site,
-        on_a_terminal("top", "--url", site.http_url(""), "--count", "1", TERM="dumb") as terminal,
+        running(http=HTTP) as site,
+        on_a_terminal("top", "--url", site.http_url(""), *WITH_KEY, "--count", "1", TERM="dumb") as terminal,
     ):
         assert await terminal.ended() == 0
         assert "\x1b" not in terminal.written
@@ -103,8 +119,8 @@ async def test_a_dumb_terminal_gets_lines() -> None:
 
 
 async def test_lines_and_json_when_piped() -> None:
-    async with running(http={"api_key": "k"}) as site:
-        arguments = ("top", "--url", site.http_url(""), "--interval", "10ms", "--count", "3", "--key", "k")
+    async with running(http=HTTP) as site:
+        arguments = ("top", "--url", site.http_url(""), *WITH_KEY, "--interval", "10ms", "--count", "3")
         code, out, err = await finished(*arguments)
         assert (code, err) == (0, "")
         lines = out.splitlines()
@@ -117,7 +133,7 @@ async def test_lines_and_json_when_piped() -> None:
 
 
 async def test_who_may_not_look() -> None:
-    async with running(http={"api_key": "k"}) as site:
+    async with running(http=HTTP) as site:
         code, out, err = await finished("top", "--url", site.http_url(""), "--key", "wrong", "--count", "1")
         assert (code, out, "401 Unauthorized" in err) == (1, "", True)
         code, _, err = await finished("top", "--url", site.url("", scheme="http"), "--count", "1")
