@@ -67,7 +67,7 @@ A file is UTF-8, of {size} KiB at most. One line end at its end is dropped. A fi
 or not UTF-8 is a fault, and so is a variable that is set together with its `_FILE`. A credential that is not there is
 none. On SIGHUP the files are read again. With systemd:
 
-```ini
+```
 [Service]
 LoadCredential=auth.secret:/etc/valtronics/auth.secret
 ```

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 KEY = "a-key-of-the-backend"
 TOKEN = mint(configuration().auth, "reader", publish=True)
 
-OWN_TESTS = {"docs/mqtt.md": "tests/integration/test_mqtt_page.py"}
+OWN_TESTS = {
+    "docs/cli.md": "tests/integration/test_cli_page.py",
+    "docs/mqtt.md": "tests/integration/test_mqtt_page.py",
+}
 """Pages whose commands another test runs, with more to say about what they give."""
 
 ALONE = {"docs/tutorial.md", "docs/migrate.md"}

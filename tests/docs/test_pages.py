@@ -95,7 +95,7 @@ def test_javascript_is_javascript(block: Block, tmp_path: Path) -> None:
 
 @of("sh")
 def test_shell_is_shell(block: Block) -> None:
-    done = subprocess.run(["sh", "-n"], input=block.text, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
 

@@ -17,6 +17,10 @@ _EPILOG = """\
 Checks the settings of all sources, each for itself and in company, and reads keys and certificates. It opens no
 port and no connection. Each fault is one line with the place where it stands.
 
+examples:
+  valtronics-fast check-config --config server.toml
+  valtronics-fast check-config --config server.toml && systemctl reload valtronics-fast
+
 exit codes:
   0  no fault
   2  faults, each of them told on the standard error

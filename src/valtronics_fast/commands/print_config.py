@@ -14,12 +14,20 @@ if TYPE_CHECKING:
 __all__ = ["parser", "run"]
 
 _EPILOG = """\
+examples:
+  valtronics-fast print-config --config server.toml              what is in force, and where it comes from
+  valtronics-fast print-config --format schema > settings.json   for an editor that completes and checks
+
 formats:
   toml    a configuration file with every setting in force, and behind each one where it comes from
   env     the same as variables
   schema  the JSON Schema (draft 2020-12) of the configuration file, for editors; no setting is read for it
 
 Secrets are not shown, nor are addresses that have a password in them.
+
+exit codes:
+  0  printed
+  2  the command line or the configuration has faults; each of them is told
 """
 
 
