@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import termios
@@ -78,6 +79,12 @@ class Terminal:
         asyncio.get_running_loop().remove_reader(self._master)
 
 
+def _take_terminal() -> None:
+    """Have standard input control the session, and Ctrl-C end it: tests in the background may ignore that signal."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @asynccontextmanager
 async def on_a_terminal(
     *arguments: str, columns: int = 100, lines: int = 30, **variables: str
@@ -92,7 +99,7 @@ async def on_a_terminal(
         stderr=slave,
         env={**environment(), "TERM": "xterm", **variables},
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=_take_terminal,
     )
     terminal = Terminal(process, master, slave)
     try:

@@ -45,6 +45,7 @@ REASONS: Final = {
     AuthReason.BAD_DEVICES: 'its devices are neither "*" nor a list of ids',
     AuthReason.BAD_PUBLISH: "its publish is neither true or false nor a list of channels",
     AuthReason.BAD_MIN_INTERVAL: "its min_interval is no number of seconds up to a day",
+    AuthReason.BAD_MONITOR: "its monitor is neither true nor false",
 }
 """Why a token is refused, for people. Servers tell clients none of this."""
 
