@@ -78,6 +78,7 @@ LAYERS = {
         "clock", "commands", "connection", "coverage", "devices", "feed", "formats", "hub", "names", "publication",
         "scope", "types", "wire",
     },
+    "roster": {"clock", "connection", "coverage", "feed", "formats", "hub", "wire"},
     "index_checks": {
         "bitset", "coverage", "devices", "index", "names", "pairs", "posting", "postings", "subscriptions", "types",
         "wire",

@@ -78,6 +78,10 @@ cdef class Connection(Inbound):
         readonly uint64_t messages_in
         readonly uint64_t bytes_in
         readonly uint64_t dropped
+        # What the Sampler (roster.pxd) has noted: when, messages_out then, and how many a second since the time before.
+        double sampled_at               # 0: never
+        uint64_t sampled_out
+        double rate
 
     cpdef intercept(self, object data)
     cpdef settle_violation(self)

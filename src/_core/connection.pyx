@@ -359,9 +359,17 @@ cdef class Connection(Inbound):
 
     # For the server.
 
-    def disconnect(self, int code):
-        """Start the closing handshake with a CloseCode; nothing happens when it has begun."""
-        self.close(code)
+    def disconnect(self, int code, str reason=None):
+        """Start the closing handshake; say whether it had not begun yet.
+
+        Args:
+            code: a CloseCode.
+            reason: of which up to 123 bytes are told; None: that of the code.
+        """
+        cdef bint is_open = self.state == STATE_OPEN
+        if is_open:
+            self.end(code, close_frame(code, _CLOSE_REASONS[code] if reason is None else reason), monotonic_seconds())
+        return is_open
 
     def abort(self):
         """Cut the connection."""
