@@ -96,6 +96,23 @@ def test_publish_of_a_wrong_type(value: object) -> None:
     assert refused({"publish": value}).reason == AuthReason.BAD_PUBLISH
 
 
+def test_admin_is_a_boolean_and_permits_nothing_else() -> None:
+    for value in (True, False):
+        grant = judge({"admin": value}, admin_tokens=True, default_scope="none")
+        assert (grant.admin, grant.channels, grant.publish) == (value, 0, 0)
+    assert not judge(admin_tokens=True).admin
+
+
+@pytest.mark.parametrize("value", [1, "true", None, [], ["all"], {}, 1.0])
+def test_admin_of_a_wrong_type(value: object) -> None:
+    assert refused({"admin": value}, admin_tokens=True).reason == AuthReason.BAD_ADMIN
+
+
+@pytest.mark.parametrize("value", [True, "bob", None])
+def test_admin_means_nothing_where_no_token_is_to_permit_it(value: object) -> None:
+    assert not judge({"admin": value}).admin
+
+
 @pytest.mark.parametrize("value", [0, 0.25, 1, MAX_INTERVAL])
 def test_min_interval_is_seconds(value: float) -> None:
     assert judge({"min_interval": value}).min_interval == value
@@ -286,12 +303,12 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=10,
 )
-NAMES = st.sampled_from(["sub", "exp", "nbf", "aud", "iss", "channels", "devices", "publish"])
+NAMES = st.sampled_from(["sub", "exp", "nbf", "aud", "iss", "channels", "devices", "publish", "admin"])
 
 
 @given(st.dictionaries(NAMES, JSON), st.sampled_from(["all", "none"]), st.booleans())
 def test_any_claims_give_a_grant_or_an_auth_error(changes: dict[str, Any], scope: str, named: bool) -> None:
     name = "here" if named else ""
     with suppress(AuthError):
-        grant = judge(changes, default_scope=scope, audience=name, issuer=name)
+        grant = judge(changes, default_scope=scope, audience=name, issuer=name, admin_tokens=named)
         assert grant.user == changes.get("sub", "alice")

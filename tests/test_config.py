@@ -23,12 +23,14 @@ CONTRACT = {
         "ping_interval": 25.0, "ping_timeout": 8.0, "close_timeout": 2.0, "drain_window": 10.0, "flush_interval": 0.0,
         "compression": False,
     },
-    "http": {"host": "127.0.0.1", "port": 8001, "fd": 0, "api_key": "", "body_size": 8 << 20, "publish_rate": 0,
-             "dashboard": True, "websocket_url": ""},
+    "http": {
+        "host": "127.0.0.1", "port": 8001, "fd": 0, "api_key": "", "admin_key": "", "body_size": 8 << 20,
+        "publish_rate": 0, "dashboard": True, "websocket_url": "",
+    },
     "auth": {
         "secret": "", "algorithms": ("HS256",), "public_key_file": "", "jwks_url": "", "audience": "",
-        "issuer": "", "leeway": 30.0, "default_scope": "all", "timeout": 10.0, "query_token": False,
-        "attempts": 3, "grace": 25.0, "renewal_notice": 60.0, "token_cache": 10_000,
+        "issuer": "", "leeway": 30.0, "default_scope": "all", "admin_tokens": False, "timeout": 10.0,
+        "query_token": False, "attempts": 3, "grace": 25.0, "renewal_notice": 60.0, "token_cache": 10_000,
     },
     "limits": {
         "connections": 1000, "connections_per_user": 100, "connection_rate": Rate(10, 60.0),
@@ -177,7 +179,7 @@ def test_a_faulty_value_does_not_cause_conflicts_of_its_default() -> None:
 def test_no_secret_is_ever_printed() -> None:
     source = {
         "auth": {"secret": SECRET},
-        "http": {"api_key": "k3y-hunter2"},
+        "http": {"api_key": "k3y-hunter2", "admin_key": "hunter2-9d41c7a0e85b62f3-0123456789"},
         "mqtt": {"url": "mqtt://user:hunter2@broker"},
     }
     config = Config.load(source, environ={})

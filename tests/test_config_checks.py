@@ -92,6 +92,13 @@ def test_api_keys() -> None:
         refused(checks.check_api_key, key)
 
 
+def test_admin_keys() -> None:
+    for key in ("", secrets.token_hex(16), secrets.token_urlsafe(24)):
+        checks.check_admin_key(key)
+    for key in ("a", secrets.token_hex(15), "changeme" * 5, "ab" * 20, SECRET + " "):
+        refused(checks.check_admin_key, key)
+
+
 @pytest.mark.parametrize("name", [*checks.SECRET_BYTES, *checks.PUBLIC_KEY_ALGORITHMS])
 def test_algorithms(name: str) -> None:
     checks.check_algorithms((name,))

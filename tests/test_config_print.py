@@ -132,4 +132,6 @@ def test_an_origin_stays_on_its_line(tmp_path: Path) -> None:
 
 def test_a_flag_alone_is_a_comment() -> None:
     found = gather(SETTINGS, None, {"demo": True}, {})
-    assert "# --demo is true, and a flag alone  # flag --demo\n" in print_toml(Config.of(found), found)
+    text = print_toml(Config.of(found), found)
+    assert "# --demo is true, and a flag alone  # flag --demo\n" in text
+    assert "admin_tokens = true  # flag --demo\n" in text

@@ -18,6 +18,7 @@ VARIABLE = "VFAST_AUTH__SECRET"
 # A value of each setting that may come out of a file.
 VALUES = {
     "http.api_key": "k3y-for-publishing",
+    "http.admin_key": "4f1e8b07c2d95a63-of-the-operators",
     "auth.secret": SECRET,
     "auth.jwks_url": "https://id.example/keys?token=abc",
     "mqtt.url": "mqtt://user:password@broker",

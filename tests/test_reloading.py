@@ -47,7 +47,7 @@ def test_what_is_taken() -> None:
     assert whole == {"auth", "limits", "security", "tls", "logging"}
     assert {name: names for name, names in sections.items() if name not in whole} == {
         "server": {"drain_window"},
-        "http": {"api_key", "body_size", "publish_rate"},
+        "http": {"api_key", "admin_key", "body_size", "publish_rate"},
     }
 
 
@@ -63,7 +63,12 @@ async def test_what_is_not_taken_keeps_its_value_and_is_named() -> None:
     )
     reload = await prepared(old, new)
     assert set(reload.unchanged) == {"server.compression", "http.port", "system.interval", "mqtt.url", "demo"}
-    expected = configuration(server={"drain_window": 1}, http={"api_key": "k"}, limits={"connections": 5})
+    expected = configuration(
+        server={"drain_window": 1},
+        http={"api_key": "k"},
+        limits={"connections": 5},
+        auth={"admin_tokens": True},  # as the demo would have it
+    )
     assert reload.config == expected
 
 

@@ -53,6 +53,16 @@ def test_devices(devices: Any, claim: object) -> None:
     assert claims(mint(AUTH, "alice", devices=devices))["devices"] == claim
 
 
+def test_administration() -> None:
+    assert claims(mint(AUTH, "alice", admin=True))["admin"] is True
+    assert "admin" not in claims(mint(AUTH, "alice"))
+    for accepted in (True, False):
+        auth = msgspec.structs.replace(AUTH, admin_tokens=accepted)
+        grant = Authenticator(auth).verify(mint(auth, "alice", admin=True))
+        assert isinstance(grant, Grant)
+        assert grant.admin is accepted
+
+
 def test_publishing_may_be_for_some_channels() -> None:
     assert claims(mint(AUTH, "alice", publish=["alerts"]))["publish"] == ["alerts"]
     assert "publish" not in claims(mint(AUTH, "alice", publish=False))

@@ -20,5 +20,6 @@ cdef class Grant:
         readonly frozenset devices
         readonly double min_interval    # seconds between two updates of a device, at least
         readonly bint monitor           # the server's own figures may be read
+        readonly bint admin             # may use the admin functions of the HTTP side
 
     cdef bint allows_device(self, object device)

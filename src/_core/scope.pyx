@@ -85,11 +85,12 @@ cdef class Grant:
         devices: canonical ids of the devices in scope; None: every device.
         min_interval: seconds between two updates of a device, at least.
         monitor: whether the server's own figures may be read.
+        admin: whether the admin functions of the HTTP side are permitted.
     """
 
     def __init__(self, str user not None, double expires_at, *, uint8_t channels=ALL_CHANNELS,
                  uint8_t publish=0, frozenset devices=None, double min_interval=0,
-                 bint monitor=False):
+                 bint monitor=False, bint admin=False):
         self.user = user
         self.expires_at = expires_at
         self.channels = channels
@@ -100,6 +101,7 @@ cdef class Grant:
                 vfast_invariant(is_canonical_device(device))
         self.min_interval = min_interval
         self.monitor = monitor
+        self.admin = admin
 
     cdef bint allows_device(self, object device):
         """Say whether a device is in scope; `device` is canonical, or None for "no device at all"."""

@@ -62,6 +62,7 @@ class AuthReason(StrEnum):
     BAD_PUBLISH = "bad_publish"
     BAD_MIN_INTERVAL = "bad_min_interval"
     BAD_MONITOR = "bad_monitor"
+    BAD_ADMIN = "bad_admin"
 
 
 def grant_from_claims(claims: Mapping[str, object], config: AuthConfig, now: float) -> Grant:
@@ -72,7 +73,7 @@ def grant_from_claims(claims: Mapping[str, object], config: AuthConfig, now: flo
 
     Args:
         claims: the decoded payload of a token whose signature was verified.
-        config: `audience`, `issuer`, `leeway` (seconds) and `default_scope` are used.
+        config: `audience`, `issuer`, `leeway` (seconds), `default_scope` and `admin_tokens` are used.
         now: the wall clock, in Unix seconds.
 
     Raises:
@@ -98,6 +99,7 @@ def grant_from_claims(claims: Mapping[str, object], config: AuthConfig, now: flo
         devices=_devices(claims, config),
         min_interval=_min_interval(claims.get("min_interval", 0)),
         monitor=_monitor(claims.get("monitor", False)),
+        admin=_admin(claims.get("admin", False), config),
     )
     if now >= expires_at + config.leeway:
         raise AuthError(AuthReason.EXPIRED, ErrorCode.TOKEN_EXPIRED)
@@ -157,6 +159,18 @@ def _monitor(value: object) -> bool:
     if isinstance(value, bool):
         return value
     raise AuthError(AuthReason.BAD_MONITOR)
+
+
+def _admin(value: object, config: AuthConfig) -> bool:
+    """Return whether the admin functions are permitted.
+
+    Where no token can permit them the claim is not looked at: others may use its name for something of their own.
+    """
+    if not config.admin_tokens:
+        return False
+    if isinstance(value, bool):
+        return value
+    raise AuthError(AuthReason.BAD_ADMIN)
 
 
 def _mask(names: object, reason: AuthReason) -> int:

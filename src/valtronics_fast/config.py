@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from valtronics_fast import config_checks as checks
+from valtronics_fast.addresses import is_loopback
 from valtronics_fast.config_backplane import BackplaneConfig
+from valtronics_fast.config_http import Host, HttpConfig, Port
 from valtronics_fast.config_limits import HistoryConfig, LimitsConfig
 from valtronics_fast.config_load import gather
 from valtronics_fast.config_security import AuthConfig, SecurityConfig, TlsConfig
 from valtronics_fast.errors import ConfigError
 from valtronics_fast.producers.mapping import DEFAULT_TOPICS
-from valtronics_fast.setting import Count, Duration, Section, Setting, Size, all_settings, setting
+from valtronics_fast.setting import Count, Duration, Section, Setting, all_settings, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,8 +45,6 @@ __all__ = [
     "is_reloaded",
 ]
 
-Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-Host = Annotated[str, setting(allowed="a host name or IP address", check=checks.check_host)]
 List = tuple[str, ...]
 
 
@@ -127,51 +127,6 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     ] = False
 
 
-class HttpConfig(Section, frozen=True, kw_only=True):
-    """The HTTP port: publishing, health, statistics, the dashboard."""
-
-    host: Annotated[Host, setting("Address to listen on for HTTP.", flag="--http-host")] = "127.0.0.1"
-    port: Annotated[
-        Port, setting("Port to listen on for HTTP.", zero="the system picks a free one", flag="--http-port")
-    ] = 8001
-    fd: Annotated[
-        Count,
-        setting(
-            "Descriptor of a listening socket that was passed on, in place of `host` and `port`.",
-            zero="the socket `http` of systemd, or else one of its own",
-            flag="--http-fd",
-        ),
-    ] = 0
-    api_key: Annotated[
-        str,
-        setting(
-            "Key that may publish over HTTP, in the header X-API-Key.",
-            zero="only tokens may publish",
-            allowed="printable ASCII without spaces",
-            sensitive="all",
-            check=checks.check_api_key,
-        ),
-    ] = ""
-    body_size: Annotated[Size, setting("Largest body of a request.", zero="no limit")] = 8 << 20
-    publish_rate: Annotated[
-        Count,
-        setting(
-            "Messages a second that one user, or the key, may publish over HTTP, and as many at once; then HTTP 429.",
-            zero="no limit",
-        ),
-    ] = 0
-    dashboard: Annotated[bool, setting("Whether browsers get the dashboard at `/` (docs/dashboard.md).")] = True
-    websocket_url: Annotated[
-        str,
-        setting(
-            "Where the dashboard finds the WebSocket port, when a proxy stands before it.",
-            zero="the host that the browser asked for, and `server.port`",
-            allowed="wss://host[:port]/path, ws://..., or a /path of the page's own host",
-            check=checks.check_websocket_url,
-        ),
-    ] = ""
-
-
 class MqttConfig(Section, frozen=True, kw_only=True):
     """Data from an MQTT broker."""
 
@@ -238,7 +193,14 @@ class Config(Section, frozen=True, kw_only=True):
     system: SystemConfig = SystemConfig()
     backplane: BackplaneConfig = BackplaneConfig()
     logging: LoggingConfig = LoggingConfig()
-    demo: Annotated[bool, setting("Publish a simulated fleet of devices.", flag="--demo")] = False
+    demo: Annotated[
+        bool,
+        setting(
+            "Publish a simulated fleet of devices; where HTTP is on loopback, the token that is shown opens the admin "
+            "functions, too, unless `auth.admin_tokens` is set.",
+            flag="--demo",
+        ),
+    ] = False
 
     @classmethod
     def load(
@@ -263,12 +225,18 @@ class Config(Section, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, found: Found) -> Config:
-        """Return what was found in the sources as settings, if nothing was wrong; ConfigError as of `load`."""
+        """Return what was found in the sources as settings, if nothing was wrong; ConfigError as of `load`.
+
+        What one setting implies for others is added to what was found.
+        """
         sections: dict[str, Any] = {}
         for key, value in found.values.items():
             section, _, name = key.rpartition(".")
             (sections.setdefault(section, {}) if section else sections)[name] = value
         config = msgspec.convert(sections, cls)
+        if config.demo and is_loopback(config.http.host) and "auth.admin_tokens" not in found.values:
+            found.take(SETTINGS["auth.admin_tokens"], True, found.locate("demo"))
+            return cls.of(found)
         conflicts = checks.find_conflicts(config, lambda key: key not in found.faulty)
         problems = [*found.problems, *found.place(SETTINGS, (f"{key} {text}" for key, text in conflicts))]
         if problems:
@@ -281,7 +249,9 @@ SETTINGS = all_settings(Config)
 
 
 _RELOADED = frozenset({"auth", "limits", "security", "tls", "logging"})
-_RELOADED_BESIDE = frozenset({"server.drain_window", "http.api_key", "http.body_size", "http.publish_rate"})
+_RELOADED_BESIDE = frozenset(
+    {"server.drain_window", "http.api_key", "http.admin_key", "http.body_size", "http.publish_rate"}
+)
 
 
 def is_reloaded(setting: Setting) -> bool:

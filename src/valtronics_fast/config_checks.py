@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PUBLIC_KEY_ALGORITHMS",
     "SECRET_BYTES",
+    "check_admin_key",
     "check_algorithms",
     "check_api_key",
     "check_backplane_url",
@@ -51,6 +52,8 @@ _PLACEHOLDERS = (
 )  # fmt: skip
 _WEBSOCKET_URL = re.compile(r"(wss?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)?(/(?!/)[A-Za-z0-9._~/-]*)")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+_ADMIN_KEY_SIZE = 32
+"""The least size of an admin key: 128 bits, as hexadecimal digits."""
 
 
 def check_host(value: str) -> None:
@@ -75,6 +78,14 @@ def check_api_key(value: str) -> None:
     """Check that a key can stand in an HTTP header as it is; empty is no key."""
     if value and not re.fullmatch(r"[\x21-\x7e]+", value):
         raise ValueError("must be printable ASCII without spaces, for it is sent as an HTTP header")
+
+
+def check_admin_key(value: str) -> None:
+    """Check a key that opens the admin functions as an API key, and that it can't be guessed; empty is no key."""
+    check_api_key(value)
+    check_secret(value)
+    if value and len(value) < _ADMIN_KEY_SIZE:
+        raise ValueError(f"must be at least {_ADMIN_KEY_SIZE} characters long (try: openssl rand -hex 32)")
 
 
 def check_algorithms(value: tuple[str, ...]) -> None:
@@ -218,6 +229,12 @@ def _find_proxy_conflicts(config: Config) -> Iterator[tuple[str, str]]:
         yield "server.proxy_protocol", "must go with security.trusted_proxies, which is not set: nobody could connect"
 
 
+def _find_http_key_conflicts(config: Config) -> Iterator[tuple[str, str]]:
+    """Who may publish is not to have the key of the administration."""
+    if config.http.admin_key and config.http.admin_key == config.http.api_key:
+        yield "http.admin_key", "must differ from http.api_key, which does not open the admin functions"
+
+
 def _find_port_conflicts(config: Config) -> Iterator[tuple[str, str]]:
     """Two servers cannot listen on one port, nor on one socket that was passed on."""
     hosts = {config.server.host, config.http.host}
@@ -231,6 +248,7 @@ def _find_port_conflicts(config: Config) -> Iterator[tuple[str, str]]:
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Config], Iterator[tuple[str, str]]]], ...] = (
     (("auth.algorithms", "auth.secret", "auth.public_key_file", "auth.jwks_url"), _find_key_conflicts),
     (("tls.certfile", "tls.keyfile", "tls.client_ca", "tls.client_auth"), _find_tls_conflicts),
+    (("http.admin_key", "http.api_key"), _find_http_key_conflicts),
     (("server.proxy_protocol", "security.trusted_proxies"), _find_proxy_conflicts),
     (
         ("server.host", "server.port", "server.fd", "http.host", "http.port", "http.fd"),

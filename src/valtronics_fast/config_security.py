@@ -59,6 +59,13 @@ class AuthConfig(Section, frozen=True, kw_only=True):
         Literal["all", "none"],
         setting("Channels and devices that a token permits which has no claims `channels` or `devices`."),
     ] = "all"
+    admin_tokens: Annotated[
+        bool,
+        setting(
+            "Whether tokens with the claim `admin` open the admin functions over HTTP (docs/http-api.md). Else the "
+            "claim means nothing."
+        ),
+    ] = False
     timeout: Annotated[
         Duration, setting("Time for a connection to authenticate, then close 4002.", zero="no limit")
     ] = 10.0

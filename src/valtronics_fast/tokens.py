@@ -38,6 +38,7 @@ def mint(
     publish: bool | Iterable[str] = False,
     min_interval: float = 0.0,
     monitor: bool = False,
+    admin: bool = False,
     expires: float = 3600.0,
     now: float | None = None,
 ) -> str:
@@ -52,6 +53,7 @@ def mint(
         publish: whether it may publish, or the names of the channels that it may publish on.
         min_interval: seconds between two updates of a device, at least; 0: none.
         monitor: whether it may read the server's own figures.
+        admin: whether it permits the admin functions of the HTTP side, where `auth.admin_tokens` is on.
         expires: seconds until it expires.
         now: the wall clock in Unix seconds; None reads it.
 
@@ -71,7 +73,7 @@ def mint(
     start = int(time.time() if now is None else now)
     claims: dict[str, object] = {"sub": _check_user(user), "iat": start, "exp": start + math.ceil(expires)}
     optional: dict[str, object] = {"aud": auth.audience, "iss": auth.issuer}
-    optional |= {"min_interval": _check_interval(min_interval), "monitor": monitor}
+    optional |= {"min_interval": _check_interval(min_interval), "monitor": monitor, "admin": admin}
     claims |= {name: value for name, value in optional.items() if value}
     if channels is not None:
         claims["channels"] = _check_channels("channels", channels)

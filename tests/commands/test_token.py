@@ -25,7 +25,8 @@ SECRET = "w7Qz-M2pLr9_TfXc4VbNsJ8hKd3yGa5e"
     [
         (
             "create",
-            ["--sub", "--channels", "--devices", "--publish", "--monitor", "--min-interval", "--expires", "--config"],
+            ["--sub", "--channels", "--devices", "--publish", "--monitor", "--admin", "--min-interval", "--expires",
+             "--config"],
         ),
         ("verify", ["--token", "--json", "--config"]),
     ],
@@ -67,6 +68,7 @@ def _secret(no_variables: None, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--publish", "--devices", "1"], {"publish": True, "devices": [1]}),
         (["--min-interval", "500ms"], {"min_interval": 0.5}),
         (["--monitor"], {"monitor": True}),
+        (["--admin"], {"admin": True}),
     ],
 )
 def test_a_token_is_printed(

@@ -119,6 +119,14 @@ ROWS = [
                     "test_plain_claims_permit_everything_but_publishing",
                 ),
             ],
+            "_admin": [
+                (
+                    "config.admin_tokens",
+                    "True",
+                    "test_admin_means_nothing_where_no_token_is_to_permit_it",
+                ),
+                ("isinstance(value, bool)", "True", "test_admin_of_a_wrong_type"),
+            ],
             "_min_interval": [
                 ("isinstance(value, int | float)", "True", "test_min_interval_of_a_wrong_type_or_size"),
                 ("isinstance(value, bool)", "False", "test_min_interval_of_a_wrong_type_or_size"),

@@ -4,29 +4,12 @@ from __future__ import annotations
 
 from guards.source import rows
 
+ADMIN_KEY = "tests/test_config_http.py::test_an_admin_key_that_can_be_guessed_keeps_the_server_from_starting"
+
 ROWS = [
     *rows(
         "config",
         {
-            "": [
-                (
-                    "checks.check_host",
-                    "None",
-                    "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
-                ),
-            ],
-            "HttpConfig": [
-                (
-                    "checks.check_api_key",
-                    "None",
-                    "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
-                ),
-                (
-                    "checks.check_websocket_url",
-                    "None",
-                    "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
-                ),
-            ],
             "MqttConfig": [
                 (
                     "checks.check_mqtt_url",
@@ -61,6 +44,35 @@ ROWS = [
         },
     ),
     *rows(
+        "config_http",
+        {
+            "": [
+                (
+                    "checks.check_host",
+                    "None",
+                    "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
+                ),
+            ],
+            "HttpConfig": [
+                (
+                    "checks.check_api_key",
+                    "None",
+                    "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
+                ),
+                (
+                    "checks.check_admin_key",
+                    "None",
+                    "test_an_admin_key_that_can_be_guessed_keeps_the_server_from_starting",
+                ),
+                (
+                    "checks.check_websocket_url",
+                    "None",
+                    "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
+                ),
+            ],
+        },
+    ),
+    *rows(
         "config_checks",
         {
             "check_host": [
@@ -75,6 +87,19 @@ ROWS = [
             ],
             "check_api_key": [
                 ('value and not re.fullmatch(r"[\\x21-\\x7e]+", value)', "False", "test_api_keys"),
+            ],
+            "check_admin_key": [
+                ("check_api_key(value)", "None", ADMIN_KEY),
+                ("check_secret(value)", "None", ADMIN_KEY),
+                ("len(value) < _ADMIN_KEY_SIZE", "False", ADMIN_KEY),
+                ("value and len(value) < _ADMIN_KEY_SIZE", "len(value) < _ADMIN_KEY_SIZE", "test_admin_keys"),
+            ],
+            "_find_http_key_conflicts": [
+                (
+                    "config.http.admin_key and config.http.admin_key == config.http.api_key",
+                    "False",
+                    "tests/test_config_http.py::test_publishers_do_not_have_the_key_of_administrators",
+                ),
             ],
             "check_algorithms": [
                 ("not value", "False", "test_no_algorithms"),

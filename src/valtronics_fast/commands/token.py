@@ -85,6 +85,8 @@ def parser() -> Parser:
     create.add_argument("--publish", nargs="?", const=True, default=False, metavar="NAMES", help=publish_help)
     monitor_help = "may read the server's own figures, which the dashboard shows"
     create.add_argument("--monitor", action="store_true", help=monitor_help)
+    admin_help = "may use the admin functions of the HTTP side, where [auth] admin_tokens is on"
+    create.add_argument("--admin", action="store_true", help=admin_help)
     interval_help = "the shortest interval between two updates of a device: 500ms, 10s, ..."
     create.add_argument("--min-interval", default="0s", metavar="TIME", help=interval_help)
     create.add_argument("--expires", default="1h", metavar="TIME", help="30m, 8h, ... (1h)")
@@ -122,6 +124,7 @@ def _create(options: argparse.Namespace) -> int:
             publish=options.publish if isinstance(options.publish, bool) else split(options.publish),
             min_interval=parse_time("min-interval", options.min_interval),
             monitor=options.monitor,
+            admin=options.admin,
             expires=parse_time("expires", options.expires),
         )
     except ValueError as error:  # its text begins with the argument's name, which is the flag's
