@@ -123,6 +123,7 @@ bench: $(VENV)/.tools  ## benchmarks of the core, beside the stored baseline (be
 
 docs: build  ## write the generated pages anew
 	$(BIN)/python -m valtronics_fast.config > docs/configuration.md
+	$(BIN)/python -m valtronics_fast.http_openapi > docs/openapi.json
 
 screenshots: $(VENV)/.tools  ## take the pictures of the dashboard anew
 	@tests/install-packages.sh

@@ -24,16 +24,21 @@ from valtronics_fast.suspects import Suspects
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from valtronics_fast.inspection import Query, Row
+
 KEY = "a-key-of-the-backend"
 JSON = {"Content-Type": "application/json"}
 NDJSON = {"Content-Type": "application/x-ndjson"}
 WITH_KEY = {"X-API-Key": KEY}
+ADMIN_KEY = "9d41c7a0e85b62f3-of-the-operators"
+WITH_ADMIN_KEY = {"X-API-Key": ADMIN_KEY}
 GRANTS = {
     "writer-token": Grant("w", 2e9, publish=15),
     "telemetry-token": Grant("t", 2e9, publish=1),
     "device-token": Grant("d", 2e9, publish=15, devices=frozenset({1})),
     "reader-token": Grant("r", 2e9),
     "monitor-token": Grant("m", 2e9, channels=0, monitor=True),
+    "admin-token": Grant("root", 2e9, admin=True),
 }
 
 
@@ -67,22 +72,47 @@ def verify(token: object) -> Grant:
     return grant
 
 
-async def explain(connection: int, device: int | str | None) -> dict[str, object] | None:
-    return {"connection": connection, "device_id": device} if connection == 7 else None
+class Site:
+    """A server with 100 connections that nobody has made; connection 7 is bob's, and number 8 is gone.
 
+    Attributes:
+        health_told: what its health is.
+        queries: what was asked for.
+        orders: what was ordered.
+    """
 
-async def rebalance(*, fraction: float | None, count: int | None, over: float | None) -> int:
-    """Close 100 connections, of which there are as many, or none within a second."""
-    if over == 0.5:
-        raise BusyError("connections are being moved already")
-    return count or round(100 * (fraction or 0))
+    def __init__(self) -> None:
+        self.health_told: dict[str, object] = {"ready": True, "checks": {"mqtt": "ok"}}
+        self.queries: list[Query] = []
+        self.orders: list[object] = []
 
+    async def stats(self) -> dict[str, object]:
+        return {"active": 3, "close_codes": {1000: 1}}
 
-def telling(figures: dict[str, object]) -> Callable[[], Awaitable[dict[str, object]]]:
-    async def tell() -> dict[str, object]:
-        return figures
+    async def health(self) -> dict[str, object]:
+        return self.health_told
 
-    return tell
+    async def explain(self, connection: int, device: int | str | None) -> dict[str, object] | None:
+        return {"connection": connection, "device_id": device} if connection == 7 else None
+
+    async def rebalance(self, *, fraction: float | None, count: int | None, over: float | None) -> int:
+        if over == 0.5:
+            raise BusyError("connections are being moved already")
+        return count or round(100 * (fraction or 0))
+
+    async def connections(self, query: Query) -> tuple[list[Row], list[str]]:
+        self.queries.append(query)
+        numbers = [query.number] if query.number else range(1, 101)
+        after = query.after[1] if query.after else 0
+        rows = [(0.5, each, orjson.Fragment(b'{"id":%d}' % each)) for each in numbers if each > after and each != 8]
+        return rows[: query.limit], []
+
+    async def disconnect(self, query: Query, reason: str | None) -> tuple[int, list[str]]:
+        self.orders.append((query.number or query.user, reason))
+        return (3 if query.user == "bob" else int(query.number == 7)), []
+
+    def drain(self) -> None:
+        self.orders.append("drain")
 
 
 class Hub:
@@ -123,7 +153,7 @@ class Served:
         self, session: aiohttp.ClientSession, config: HttpConfig, security: SecurityConfig, **parts: Any
     ) -> None:
         self.hub = Hub()
-        self.health: dict[str, object] = {"ready": True, "checks": {"mqtt": "ok"}}
+        self.site = Site()
         self.session = session
         self.statistics = Statistics()
         self.suspects = Suspects(security)
@@ -131,13 +161,8 @@ class Served:
         verifying = parts.pop("verify", verify)
         demo = parts.pop("demo", False)
         self.guard = HttpGuard(config, verifying, trusted, self.suspects, self.statistics, demo=demo)
-        figures = {"active": 3, "close_codes": {1000: 1}}
-        own = {"guard": self.guard, "stats": telling(figures)}
-        parts = own | {"explain": explain, "rebalance": rebalance} | parts
-        self.api = HttpApi(config, outlet=self.hub, health=self.tell_health, **parts)
-
-    async def tell_health(self) -> dict[str, object]:
-        return self.health
+        self.guard.admin_tokens = True
+        self.api = HttpApi(config, outlet=self.hub, guard=self.guard, **({"site": self.site} | parts))
 
     async def ask(self, method: str, path: str, **more: Any) -> tuple[int, Any]:
         url = f"http://127.0.0.1:{self.api.port}{path}"
@@ -178,13 +203,19 @@ async def serving() -> AsyncIterator[Serve]:
         async def start(
             *,
             api_key: str = KEY,
+            admin_key: str = ADMIN_KEY,
             body_size: int = 1 << 20,
             rate: int = 0,
             security: SecurityConfig | None = None,
             **parts: Any,
         ) -> Served:
             config = HttpConfig(
-                host="127.0.0.1", port=0, api_key=api_key, body_size=body_size, publish_rate=rate
+                host="127.0.0.1",
+                port=0,
+                api_key=api_key,
+                admin_key=admin_key,
+                body_size=body_size,
+                publish_rate=rate,
             )
             served = Served(session, config, security or SecurityConfig(), **parts)
             await served.api.start()

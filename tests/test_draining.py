@@ -14,7 +14,7 @@ from valtronics_fast.errors import BusyError
 if TYPE_CHECKING:
     from harness import Client, Site
 
-KEY = "a-key-of-the-operator"
+KEY = "a-key-of-the-operators-4f1e8b07c2d9"
 REBALANCE = CloseCode.CLOSE_REBALANCE
 
 
@@ -135,7 +135,7 @@ async def test_one_at_a_time_and_none_during_a_drain() -> None:
         with pytest.raises(BusyError):
             site.server.rebalance(count=1)
         await until(lambda: site.server.stats()["close_codes"] == {"4200": 1})
-        closing = site.server._rebalancer._closing
+        closing = site.server.rebalancer._closing
         await site.server.stop()  # does not wait for the hour
         assert closing is not None
         assert closing.cancelled()
@@ -146,7 +146,7 @@ async def test_one_at_a_time_and_none_during_a_drain() -> None:
 
 
 async def test_over_http() -> None:
-    async with running(http={"api_key": KEY}, server={"drain_window": 0}) as site, AsyncExitStack() as stack:
+    async with running(http={"admin_key": KEY}, server={"drain_window": 0}) as site, AsyncExitStack() as stack:
         there = await clients(stack, site, 5)
         url, key = site.http_url("/api/v1/rebalance"), {"X-API-Key": KEY}
 
@@ -168,5 +168,5 @@ async def test_over_http() -> None:
 async def test_without_a_key_nobody_may_even_on_loopback() -> None:
     async with running() as site, site.client() as client:
         status, answer, _ = await http("POST", site.http_url("/api/v1/rebalance"), json={"fraction": 1})
-        assert (status, answer["error"]) == (401, "not_authenticated")
+        assert (status, answer["error"]) == (403, "forbidden")
         await client.nothing_more()

@@ -13,21 +13,19 @@ from http_served import (
     HALF_A_BODY,
     HALF_A_STREAM,
     KEY,
+    WITH_ADMIN_KEY,
     WITH_KEY,
     Serve,
     Served,
+    Site,
     bearer,
-    explain,
-    rebalance,
     serving,
     telemetry,
-    telling,
     verify,
 )
 from valtronics_fast import http_api
 from valtronics_fast.config import HttpConfig
 from valtronics_fast.http_api import HttpApi
-from valtronics_fast.http_rebalance import MAX_BODY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -68,7 +66,7 @@ class TestRoutes:
     )
     async def test_ready(self, served: Served, ready: bool, state: str, status: int, word: str) -> None:
         checks = {"mqtt": state, "backplane": "ok"}
-        served.health = {"ready": ready, "checks": checks}
+        served.site.health_told = {"ready": ready, "checks": checks}
         assert await served.ask("GET", "/health/ready") == (status, {"status": word, "checks": checks})
 
     @pytest.mark.parametrize("path", ["/", "/health/live", "/health/ready", "/api/v1/stats"])
@@ -117,53 +115,16 @@ class TestRoutes:
         assert await served.ask("HEAD", "/api/v1/publish") == (405, None)
 
     async def test_a_fault_of_the_server(self, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
-        async def stats() -> dict[str, object]:
-            raise ZeroDivisionError("inner detail")
+        class Broken(Site):
+            async def stats(self) -> dict[str, object]:
+                raise ZeroDivisionError("inner detail")
 
-        served = await serve(stats=stats)
+        served = await serve(site=Broken())
         status, answer = await served.ask("GET", "/api/v1/stats", headers=WITH_KEY)
         assert (status, answer) == (500, {"error": "internal", "message": "internal error"})
         [record] = caplog.records
         assert record.exc_info is not None
         assert record.exc_info[0] is ZeroDivisionError
-
-
-class TestExplain:
-    PATH = "/api/v1/explain?connection=7"
-
-    @pytest.mark.parametrize(
-        ("query", "device"), [("", None), ("&device=12", 12), ("&device=pump%201", "pump 1"), ("&device=012", "012")]
-    )
-    async def test_a_connection_and_a_device(self, served: Served, query: str, device: object) -> None:
-        answer = await served.ask("GET", self.PATH + query, headers=WITH_KEY)
-        assert answer == (200, {"connection": 7, "device_id": device})
-
-    @pytest.mark.parametrize(
-        ("query", "status", "error"),
-        [
-            ("", 400, "invalid_message"),
-            ("?connection=x", 400, "invalid_message"),
-            ("?connection=-7", 400, "invalid_message"),
-            ("?connection=%D9%A7", 400, "invalid_message"),
-            ("?connection=" + "9" * 30, 400, "invalid_message"),
-            ("?connection=7&device=", 400, "invalid_message"),
-            ("?connection=7&device=" + "x" * 65, 400, "invalid_message"),
-            ("?connection=8&device=1", 404, "not_found"),
-        ],
-    )
-    async def test_what_is_no_question(self, served: Served, query: str, status: int, error: str) -> None:
-        got, answer = await served.ask("GET", "/api/v1/explain" + query, headers=WITH_KEY)
-        assert (got, answer["error"]) == (status, error)
-
-    @pytest.mark.parametrize(
-        ("headers", "status"),
-        [({}, 401), *((bearer(f"{name}-token"), 403) for name in ("reader", "writer", "monitor"))],
-    )
-    async def test_only_the_key_opens_it(self, served: Served, headers: dict[str, str], status: int) -> None:
-        assert (await served.ask("GET", self.PATH, headers=headers))[0] == status
-
-    async def test_open_in_a_demo_on_loopback(self, serve: Serve) -> None:
-        assert (await (await serve(api_key="", demo=True)).ask("GET", self.PATH))[0] == 200
 
 
 class TestStats:
@@ -172,7 +133,9 @@ class TestStats:
     async def test_open_in_a_demo_on_loopback(self, serve: Serve) -> None:
         assert await (await serve(api_key="", demo=True)).ask("GET", "/api/v1/stats") == self.STATS
 
-    @pytest.mark.parametrize("headers", [WITH_KEY, bearer("writer-token"), bearer("monitor-token")])
+    @pytest.mark.parametrize(
+        "headers", [WITH_KEY, WITH_ADMIN_KEY, *(bearer(f"{name}-token") for name in ("writer", "monitor", "admin"))]
+    )
     async def test_authorised(self, served: Served, headers: dict[str, str]) -> None:
         assert await served.ask("GET", "/api/v1/stats", headers=headers) == self.STATS
 
@@ -182,27 +145,6 @@ class TestStats:
     )
     async def test_unauthorised(self, served: Served, headers: dict[str, str], status: int) -> None:
         assert (await served.ask("GET", "/api/v1/stats", headers=headers))[0] == status
-
-
-class TestRebalance:
-    PATH = "/api/v1/rebalance"
-
-    async def test_an_order(self, served: Served) -> None:
-        answer = await served.ask("POST", self.PATH, json={"fraction": 0.2}, headers=WITH_KEY)
-        assert answer == (202, {"connections": 20})
-
-    @pytest.mark.parametrize(("headers", "status"), [({}, 401), (bearer("writer-token"), 403)])
-    async def test_only_the_key_moves_anybody(self, served: Served, headers: dict[str, str], status: int) -> None:
-        assert (await served.ask("POST", self.PATH, json={"count": 1}, headers=headers))[0] == status
-
-    async def test_an_order_is_short(self, served: Served) -> None:
-        body = b'{"count": 1}'
-        for size, status in ((MAX_BODY, 202), (MAX_BODY + 1, 413)):
-            assert (await served.ask("POST", self.PATH, data=body.ljust(size), headers=WITH_KEY))[0] == status
-
-    async def test_one_at_a_time(self, served: Served) -> None:
-        status, answer = await served.ask("POST", self.PATH, json={"count": 1, "over": 0.5}, headers=WITH_KEY)
-        assert (status, answer["error"]) == (409, "busy")
 
 
 class TestAuthorisation:
@@ -267,8 +209,9 @@ class TestAuthorisation:
         assert (await served.publish(telemetry(), bearer("writer-token")))[0] == 200
         assert (await served.publish(telemetry(), bearer("forged")))[0] == 401
 
-    async def test_a_token_that_may_not_publish(self, served: Served) -> None:
-        status, answer = await served.publish(telemetry(), bearer("reader-token"))
+    @pytest.mark.parametrize("headers", [bearer("reader-token"), bearer("admin-token"), WITH_ADMIN_KEY])
+    async def test_who_may_not_publish(self, served: Served, headers: dict[str, str]) -> None:
+        status, answer = await served.publish(telemetry(), headers)
         assert (status, answer["error"]) == (403, "forbidden")
 
     @pytest.mark.parametrize("token", ["telemetry-token", "device-token"])
@@ -289,10 +232,7 @@ class TestLifetime:
             config,
             outlet=served.hub,
             guard=served.guard,
-            stats=telling({}),
-            explain=explain,
-            health=telling({}),
-            rebalance=rebalance,
+            site=served.site,
         )
         with pytest.raises(OSError, match="in use"):
             await second.start()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from http_served import JSON, KEY, WITH_KEY, Serve, Served, bearer, serving, telemetry, verify
+from http_served import ADMIN_KEY, JSON, KEY, WITH_KEY, Serve, Served, bearer, serving, telemetry, verify
 from valtronics_fast.addresses import TrustedProxies
 from valtronics_fast.config import HttpConfig, SecurityConfig
 from valtronics_fast.http_guard import HttpGuard, is_local
@@ -53,7 +53,7 @@ def behind(address: str, headers: dict[str, str]) -> dict[str, str]:
 def test_where_the_figures_are_open(host: str, is_open: bool) -> None:
     suspects = Suspects(SecurityConfig())
     for key, demo in (("", True), ("", False), (KEY, True)):
-        config = HttpConfig(host=host, api_key=key)
+        config = HttpConfig(host=host, api_key=key, admin_key=ADMIN_KEY)
         guard = HttpGuard(config, verify, TrustedProxies(), suspects, Statistics(), demo=demo)
         assert guard._opens == (is_open and demo and not key)
 

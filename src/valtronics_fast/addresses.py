@@ -16,6 +16,7 @@ __all__ = [
     "UNKNOWN_ADDRESS",
     "AddressLimiter",
     "TrustedProxies",
+    "canonical_address",
     "client_address",
     "is_loopback",
     "peer_address",
@@ -102,6 +103,12 @@ def rate_key(address: str) -> str:
         return address if parsed is None else str(parsed)
     host_bits = 128 - _IPV6_SOURCE_BITS
     return f"{IPv6Address(int(parsed) >> host_bits << host_bits)}/{_IPV6_SOURCE_BITS}"
+
+
+def canonical_address(text: str) -> str | None:
+    """Return an address as it is told of connections, IPv4-mapped IPv6 as IPv4; None when the text is none."""
+    address = _parse(text)
+    return None if address is None else str(address)
 
 
 def is_loopback(host: str) -> bool:

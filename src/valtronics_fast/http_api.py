@@ -1,8 +1,8 @@
-"""The HTTP side: publish, health, statistics, rebalancing and the dashboard on their own port (docs/http-api.md).
+"""The HTTP side: publish, health, statistics, administration and the dashboard on their own port (docs/http-api.md).
 
-`http_listener` stands between the socket and these routes, `http_guard` before those that are not for everybody,
-`http_publish` and `http_flow` behind the one that takes messages, `http_inflight` beside it when the server goes,
-`http_rebalance` behind the one that moves clients, and `http_dashboard` has the page for people.
+`http_operations` has the routes. `http_listener` stands between the socket and them, `http_guard` before those that are
+not for everybody, `http_publish` and `http_flow` behind the one that takes messages, `http_inflight` beside it when the
+server goes, `http_admin` behind those of operators, and `http_dashboard` has the page for people, with its own routes.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from valtronics_fast._core.scope import device_key
 from valtronics_fast._core.wire import ERROR_NAMES, ErrorCode
-from valtronics_fast.errors import BusyError
+from valtronics_fast.http_admin import AdminRoutes
 from valtronics_fast.http_flow import Flow
 from valtronics_fast.http_inflight import InFlight
 from valtronics_fast.http_listener import HEADERS, BodyReader, HttpError, HttpListener, json_answer, send_continue
+from valtronics_fast.http_openapi import document
+from valtronics_fast.http_operations import OPERATIONS
 from valtronics_fast.http_publish import BodyError, Intake, JsonBody, NdjsonBody
-from valtronics_fast.http_rebalance import MAX_BODY, parse_order
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from valtronics_fast.config import HttpConfig
+    from valtronics_fast.http_admin import Site
     from valtronics_fast.http_dashboard import Dashboard
     from valtronics_fast.http_guard import HttpGuard
-    from valtronics_fast.http_rebalance import Rebalance
     from valtronics_fast.producers.base import Outlet
 
     Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
@@ -41,23 +41,16 @@ PUBLISH_TIMEOUT = 5.0
 SHUTDOWN_TIMEOUT = 1.0
 """Seconds that all other requests get behind that."""
 
-MAX_DIGITS = 18
-"""The most digits that the number of a connection may have."""
-
 
 class HttpApi:
-    """Serves publish, health and statistics over HTTP (docs/http-api.md).
+    """Serves publish, health, statistics and administration over HTTP (docs/http-api.md).
 
     Args:
         config: `[http]`: where to listen, the API key, the largest JSON body in bytes (0: no limit), the rate.
         outlet: takes the data messages.
         guard: who may use it.
-        stats: the figures of `/api/v1/stats`.
-        explain: why a connection (its number) does or does not get a device's messages (None: the system's); None when
-            there is no such connection.
-        health: `{"ready": bool, "checks": {name: "ok" or what is wrong}}`.
-        rebalance: closes connections so that they come back elsewhere.
-        dashboard: the page for people; None: there is none.
+        site: what figures and orders are about.
+        dashboard: the page for people, if the settings want one.
 
     Attributes:
         port: where it listens; after `start`.
@@ -69,35 +62,29 @@ class HttpApi:
         *,
         outlet: Outlet,
         guard: HttpGuard,
-        stats: Callable[[], Awaitable[dict[str, object]]],
-        explain: Callable[[int, int | str | None], Awaitable[dict[str, object] | None]],
-        health: Callable[[], Awaitable[Mapping[str, object]]],
-        rebalance: Rebalance,
+        site: Site,
         dashboard: Dashboard | None = None,
     ) -> None:
         self.port = config.port
         self._config = config
         self._outlet = outlet
         self._guard = guard
-        self._stats = stats
-        self._explain = explain
-        self._health = health
-        self._rebalance = rebalance
+        self._site = site
         self._flow = Flow(outlet, config.publish_rate)
-        self._dashboard = dashboard
+        self._dashboard = dashboard if config.dashboard else None
         self._in_flight = InFlight()
         self._listener = HttpListener(self._dispatch)
         self._runner: web.ServerRunner | None = None
-        self._routes: dict[str, dict[str, Handler]] = {
-            "/": {"GET": self._get_index},
-            "/health/live": {"GET": self._get_live},
-            "/health/ready": {"GET": self._get_ready},
-            "/api/v1/stats": {"GET": self._get_stats},
-            "/api/v1/explain": {"GET": self._get_explain},
-            "/api/v1/publish": {"POST": self._post_publish},
-            "/api/v1/rebalance": {"POST": self._post_rebalance},
-        }
-        self._pages = {} if dashboard is None else dashboard.routes
+        self._routes = self._make_routes(AdminRoutes(guard, site, self._read_whole))
+        self._pages = {} if self._dashboard is None else self._dashboard.routes
+
+    def _make_routes(self, admin: AdminRoutes) -> dict[str, dict[str, Handler]]:
+        """Return the handler of each operation, by path and method."""
+        routes: dict[str, dict[str, Handler]] = {}
+        for operation in OPERATIONS:
+            handlers = admin if operation.needs == "admin" else self
+            routes.setdefault(operation.path, {})[operation.method] = getattr(handlers, operation.name)
+        return routes
 
     async def start(self, sockets: Sequence[socket.socket] = ()) -> None:
         """Listen, on these sockets when there are any.
@@ -143,52 +130,46 @@ class HttpApi:
     async def _dispatch(self, request: web.BaseRequest) -> web.Response:
         self._guard.refuse_banned(request)
         path = request.path.rstrip("/") or "/"  # reverse proxies add a slash
-        methods = self._routes.get(path) or self._pages.get(path)
+        routes, pages = self._routes, self._pages
+        methods = routes.get(path) or pages.get(path) or routes.get(f"{path.rpartition('/')[0]}/{{id}}")
         if methods is None:
             raise HttpError(404, "not_found", "there is nothing at this path")
         handler = methods.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
-            allow = ", ".join(["GET", "HEAD"] if "GET" in methods else methods)
+            allow = ", ".join(name for method in methods for name in (["GET", "HEAD"] if method == "GET" else [method]))
             raise HttpError(405, "method_not_allowed", f"allowed here: {allow}", headers={"Allow": allow})
         return await handler(request)
 
-    async def _get_index(self, request: web.BaseRequest) -> web.Response:
+    async def get_index(self, request: web.BaseRequest) -> web.Response:
+        """Answer what there is: to a browser with the dashboard."""
         if self._dashboard is not None and self._dashboard.wanted(request):
             return self._dashboard.page(request)
         routes = [f"{method} {path}" for path, methods in self._routes.items() for method in methods]
         headers = HEADERS | {"Vary": "Accept"}
         return json_answer(200, {"name": "valtronics-fast", "routes": routes}, headers)
 
-    async def _get_live(self, _: web.BaseRequest) -> web.Response:
+    async def get_openapi(self, _: web.BaseRequest) -> web.Response:
+        """Answer the OpenAPI document."""
+        return json_answer(200, document())
+
+    async def get_live(self, _: web.BaseRequest) -> web.Response:
+        """Answer that the process handles requests."""
         return json_answer(200, {"status": "ok"})
 
-    async def _get_ready(self, _: web.BaseRequest) -> web.Response:
+    async def get_ready(self, _: web.BaseRequest) -> web.Response:
         """Answer what the server says of itself: `ready` decides the status, and with `checks` the word."""
-        health = await self._health()
+        health = await self._site.health()
         ready, checks = health["ready"], health["checks"]
         whole = isinstance(checks, dict) and all(state == "ok" for state in checks.values())
         word = "draining" if not ready else "ready" if whole else "degraded"
         return json_answer(200 if ready else 503, {"status": word, "checks": checks})
 
-    async def _get_stats(self, request: web.BaseRequest) -> web.Response:
+    async def get_stats(self, request: web.BaseRequest) -> web.Response:
+        """Answer the figures."""
         await self._guard.authorise_reader(request)
-        return json_answer(200, await self._stats())
+        return json_answer(200, await self._site.stats())
 
-    async def _get_explain(self, request: web.BaseRequest) -> web.Response:
-        """Answer why a connection gets what it gets. It tells of other users: a publisher's token is not enough."""
-        await self._guard.authorise_operator(request, reading=True)
-        number, device = request.query.get("connection", ""), request.query.get("device")
-        if not (number.isascii() and number.isdecimal() and len(number) <= MAX_DIGITS):
-            raise _invalid("connection is the number of a connection, as the log has it")
-        try:
-            answer = await self._explain(int(number), None if device is None else device_key(device))
-        except ValueError as error:
-            raise _invalid(str(error)) from None
-        if answer is None:
-            raise HttpError(404, "not_found", "there is no such connection (any more)")
-        return json_answer(200, answer)
-
-    async def _post_publish(self, request: web.BaseRequest) -> web.Response:
+    async def post_publish(self, request: web.BaseRequest) -> web.Response:
         """Publish the messages of a body, unless the server goes."""
         with self._in_flight.request():
             return await self._publish_body(request)
@@ -259,21 +240,6 @@ class HttpApi:
                 await self._flow.publish(intake, patient=True)
             intake.put(body.finish())
             await self._flow.publish(intake, patient=True)
-
-    async def _post_rebalance(self, request: web.BaseRequest) -> web.Response:
-        """Have clients move elsewhere. It needs the key in any case: any page can have a browser send a POST."""
-        await self._guard.authorise_operator(request)
-        body = await self._read_whole(request, MAX_BODY, f"an order may have {MAX_BODY} bytes")
-        order = parse_order(body)
-        try:
-            closing = await self._rebalance(fraction=order.fraction, count=order.count, over=order.over)
-        except BusyError as error:
-            raise HttpError(409, "busy", str(error)) from None
-        return json_answer(202, {"connections": closing})
-
-
-def _invalid(message: str) -> HttpError:
-    return HttpError(400, ERROR_NAMES[ErrorCode.INVALID_MESSAGE], message)
 
 
 def _unsupported(message: str) -> HttpError:

@@ -1,4 +1,9 @@
-"""Who may use the HTTP side: bans, the API key, and tokens (docs/http-api.md)."""
+"""Who may use the HTTP side: bans, keys, and tokens (docs/http-api.md).
+
+There are three rights: to publish, to administer, and to read the figures. `http.api_key` and the claim `publish` give
+the first, `http.admin_key` and the claim `admin` the second; neither is part of the other, and the third, which the
+claim `monitor` gives alone, is part of both.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +73,9 @@ class HttpGuard:
         demo: whether it is one, whose figures need no credential on this machine.
 
     Attributes:
-        operator: what the API key permits.
+        publisher: what the API key permits.
+        administrator: what the admin key permits.
+        admin_tokens: whether tokens may permit the admin functions.
     """
 
     def __init__(
@@ -81,7 +88,9 @@ class HttpGuard:
         *,
         demo: bool = False,
     ) -> None:
-        self.operator = Grant("api-key", math.inf, publish=_ALL_CHANNELS, monitor=True)
+        self.publisher = Grant("api-key", math.inf, publish=_ALL_CHANNELS)
+        self.administrator = Grant("admin-key", math.inf, channels=0, admin=True)
+        self.admin_tokens = False
         self._demo = demo
         self._suspects = suspects
         self._statistics = statistics
@@ -92,9 +101,15 @@ class HttpGuard:
     ) -> None:
         """Judge by these from now on."""
         self._api_key = config.api_key.encode()
+        self._admin_key = config.admin_key.encode()
         self._opens = self._demo and not self._api_key and is_loopback(config.host)
         self._verify = verify
         self._trusted = trusted
+
+    @property
+    def admin_on(self) -> bool:
+        """Whether any credential opens the admin functions."""
+        return bool(self._admin_key) or self.admin_tokens
 
     def refuse_banned(self, request: web.BaseRequest) -> None:
         """Refuse whoever is banned, whatever the request is.
@@ -102,7 +117,7 @@ class HttpGuard:
         Raises:
             HttpError: 429 with Retry-After.
         """
-        if seconds := self._suspects.banned(self._address(request)):
+        if seconds := self._suspects.banned(self.address(request)):
             headers = {"Retry-After": str(math.ceil(seconds))}
             name = ERROR_NAMES[ErrorCode.RATE_LIMITED]
             raise HttpError(429, name, "this address is banned for a while", close=True, headers=headers)
@@ -111,15 +126,15 @@ class HttpGuard:
         """Return what the sender may publish.
 
         Raises:
-            HttpError: 401 without a valid credential, 403 with a token that may not publish at all.
+            HttpError: 401 without a valid credential, 403 with one that may not publish at all.
         """
         grant = await self._identify(request)
         if not grant.publish:
-            raise HttpError(403, ERROR_NAMES[ErrorCode.FORBIDDEN], "the token may not publish")
+            raise _forbidden("this key or token may not publish")
         return grant
 
     async def authorise_reader(self, request: web.BaseRequest) -> None:
-        """Let nobody read the figures but who may: with the key, the claim `monitor`, or as a publisher.
+        """Let nobody read the figures but who may: who has a key, or by a token that permits it or more than that.
 
         Raises:
             HttpError: 401 without a valid credential, 403 with a token that permits nothing of that.
@@ -127,22 +142,28 @@ class HttpGuard:
         if self._opens and is_local(request):
             return
         grant = await self._identify(request)
-        if not (grant.monitor or grant.publish):
-            raise HttpError(403, ERROR_NAMES[ErrorCode.FORBIDDEN], "the token may not read the server's figures")
+        if not (grant.monitor or grant.publish or grant.admin):
+            raise _forbidden("the token may not read the server's figures")
 
-    async def authorise_operator(self, request: web.BaseRequest, *, reading: bool = False) -> None:
-        """Let nobody pass but who has the API key; to read, nobody needs it where the figures are open.
+    async def authorise_admin(self, request: web.BaseRequest) -> Grant:
+        """Return who the administrator is. A credential is needed in any case: a web page can make browsers ask, too.
 
         Raises:
-            HttpError: 401 without a valid credential, 403 with a token, whatever it permits.
+            HttpError: 401 without a valid credential; 403 with one that does not permit it, and where none does.
         """
-        if reading and self._opens and is_local(request):
-            return
-        if await self._identify(request) is not self.operator:
-            raise HttpError(403, ERROR_NAMES[ErrorCode.FORBIDDEN], "the API key is needed")
+        if not self.admin_on:
+            raise _forbidden("the admin functions are off: neither http.admin_key nor auth.admin_tokens is set")
+        grant = await self._identify(request)
+        if not grant.admin:
+            _log.warning(
+                "an admin function was refused",
+                extra=fields(address=self.address(request), user=grant.user, limit_key="admin"),
+            )
+            raise _forbidden("this key or token does not permit the admin functions")
+        return grant
 
     async def _identify(self, request: web.BaseRequest) -> Grant:
-        """Return what the sender's credential permits; the API key, where one is sent, goes before a token.
+        """Return what the sender's credential permits; a key, where one is sent, goes before a token.
 
         Raises:
             HttpError: 401 without a valid one.
@@ -150,8 +171,11 @@ class HttpGuard:
         key = request.headers.get("X-API-Key")
         if key is not None:
             # aiohttp decodes header values as UTF-8, with surrogates for what is none.
-            if self._api_key and hmac.compare_digest(key.encode("utf-8", "surrogateescape"), self._api_key):
-                return self.operator
+            given = key.encode("utf-8", "surrogateescape")
+            publishes = bool(self._api_key) & hmac.compare_digest(given, self._api_key)
+            administers = bool(self._admin_key) & hmac.compare_digest(given, self._admin_key)
+            if publishes or administers:
+                return self.publisher if publishes else self.administrator
             raise self._refuse(request, BAD_API_KEY, ErrorCode.INVALID_TOKEN, "the API key is not valid")
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
@@ -175,7 +199,7 @@ class HttpGuard:
 
     def _refuse(self, request: web.BaseRequest, reason: str, code: ErrorCode, message: str) -> HttpError:
         """Count a failed authentication, at most once a connection: the answer closes it."""
-        address = self._address(request)
+        address = self.address(request)
         self._statistics.http_auth_failures[reason] += 1
         if reason != NO_CREDENTIAL and reason not in HONEST_FAILURES:
             self._suspects.note(Suspicion.AUTHENTICATION, address)
@@ -186,7 +210,11 @@ class HttpGuard:
         headers = {"WWW-Authenticate": challenge}
         return HttpError(401, ERROR_NAMES[code], message, close=True, headers=headers)
 
-    def _address(self, request: web.BaseRequest) -> str:
+    def address(self, request: web.BaseRequest) -> str:
         """Return the address of the client itself."""
         headers = {name: request.headers.getall(name, []) for name in _FORWARDING}
         return client_address(request.remote or UNKNOWN_ADDRESS, headers, self._trusted)
+
+
+def _forbidden(message: str) -> HttpError:
+    return HttpError(403, ERROR_NAMES[ErrorCode.FORBIDDEN], message)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
+from msgspec import UNSET
 
 from valtronics_fast._core.wire import ERROR_NAMES, ErrorCode
 from valtronics_fast.http_listener import HttpError
 
-__all__ = ["MAX_BODY", "Order", "Rebalance", "parse_order"]
+__all__ = ["MAX_BODY", "Order", "parse_order"]
 
 MAX_BODY: Final = 1024
 """Bytes of an order."""
@@ -24,19 +25,15 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         fraction: the part of all connections.
         count: their number.
-        over: seconds that their end is spread over; None: `server.drain_window`.
+        over: seconds that their end is spread over; `server.drain_window` when it is left out.
     """
 
-    fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
-    count: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    over: Annotated[float, msgspec.Meta(ge=0, le=MAX_SECONDS)] | None = None
+    json_schema: ClassVar[dict[str, Any]] = {"oneOf": [{"required": ["fraction"]}, {"required": ["count"]}]}
 
-
-class Rebalance(Protocol):
-    """Begins to close connections."""
-
-    async def __call__(self, *, fraction: float | None, count: int | None, over: float | None) -> int:
-        """Return how many; the arguments are those of an Order. Raises BusyError."""
+    fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] | msgspec.UnsetType = UNSET
+    # In JSON, 1.0 is a whole number, too.
+    count: Annotated[float, msgspec.Meta(ge=1, multiple_of=1)] | msgspec.UnsetType = UNSET
+    over: Annotated[float, msgspec.Meta(ge=0, le=MAX_SECONDS)] | msgspec.UnsetType = UNSET
 
 
 def parse_order(body: bytes | bytearray) -> Order:
@@ -49,7 +46,7 @@ def parse_order(body: bytes | bytearray) -> Order:
         order = msgspec.json.decode(body, type=Order)
     except (msgspec.DecodeError, UnicodeDecodeError):
         order = None
-    if order is None or (order.fraction is None) == (order.count is None):
+    if order is None or (order.fraction is UNSET) == (order.count is UNSET):
         text = (
             'the body is {"fraction": more than 0, up to 1} or {"count": 1 or more}, '
             f'and maybe "over": seconds up to {MAX_SECONDS:g}'

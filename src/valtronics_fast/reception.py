@@ -34,6 +34,9 @@ SWEEP_INTERVAL: Final = 0.25
 
 _UNBOUNDED: Final = 2**31
 
+SETTLE_TIMEOUT: Final = 1.0
+"""Seconds that strangers have to finish their handshake when the server goes and another one has its socket."""
+
 SETTLE_INTERVAL: Final = 0.01
 """Seconds between two looks whether any is left."""
 
@@ -125,7 +128,7 @@ class Reception:
         self.trusted = trusted
         self.max_frame_size = max_frame_size or _UNBOUNDED
 
-    async def settle(self, patience: float) -> None:
+    async def settle(self, patience: float = SETTLE_TIMEOUT) -> None:
         """Wait until no socket is half-open, but no longer than so many seconds."""
         end = self.now() + patience
         while self._half_open and self.now() < end:  # noqa: ASYNC110 - too rare for an Event

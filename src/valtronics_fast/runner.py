@@ -67,6 +67,7 @@ async def _serve(config: Config, source: ConfigSource) -> None:
         loop.add_signal_handler(number, ended.set)
     loop.add_signal_handler(signal.SIGHUP, hung_up.set)
     server = _make_server(config)
+    server.on_drain = ended.set
     try:
         await server.start()
     except OSError as error:
@@ -104,7 +105,15 @@ def _banner(server: Server | Supervisor, config: Config) -> str:
     secret_made_up = auth.secret != config.auth.secret
     token = ""
     if auth.secret and (secret_made_up or config.demo):
-        token = mint(auth, "operator", channels=CHANNELS, devices="*", publish=True, expires=TOKEN_LIFETIME)
+        token = mint(
+            auth,
+            "operator",
+            channels=CHANNELS,
+            devices="*",
+            publish=True,
+            admin=auth.admin_tokens,
+            expires=TOKEN_LIFETIME,
+        )
     return banner.render(
         server.config,
         version=version(),

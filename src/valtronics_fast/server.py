@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -22,6 +22,7 @@ from valtronics_fast.http_dashboard import Dashboard
 from valtronics_fast.http_guard import HttpGuard
 from valtronics_fast.hub_setup import make_hub, reload_hub
 from valtronics_fast.inherited import HTTP, WEBSOCKET, inherit, public_host
+from valtronics_fast.inspection import Inspector
 from valtronics_fast.listening import bind, open_port, serve
 from valtronics_fast.logging import fields, tell_suppressed
 from valtronics_fast.reception import Reception
@@ -48,9 +49,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Server"]
 
-_SETTLE_TIMEOUT: Final = 1.0
-"""Seconds that strangers have to finish their handshake when the server goes and another one has its socket."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -69,6 +67,8 @@ class Server:
         config: the settings in force.
         host, port: of the WebSocket port; after `start` those that are really listened on, whatever was configured.
         http_host, http_port: of the HTTP port, likewise.
+        inspector: looks at the connections; after `start`.
+        on_drain: called when an operator orders a drain; it begins `drain`, or has it begun.
     """
 
     def __init__(self, config: Config, *, worker: Worker | None = None) -> None:
@@ -94,13 +94,16 @@ class Server:
         self._hub: Hub
         self._upkeep: Upkeep
         self._clients: Clients
-        self._rebalancer: Rebalancer
+        self.rebalancer: Rebalancer
+        self.inspector: Inspector
+        self.on_drain: Callable[[], object] = self._drain_soon
         self._gate: ServerGate
         self._reception: Reception
         self._started = False
         self._passed_on: frozenset[str] = frozenset()  # the ports whose sockets others may accept from, too
         self._reloading = asyncio.Lock()
         self._stopping: asyncio.Task[None] | None = None
+        self._draining: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -143,7 +146,8 @@ class Server:
             room=self._room,
             elsewhere=self._backplane.connections_elsewhere,
         )
-        self._rebalancer = Rebalancer(self._clients)
+        self.rebalancer = Rebalancer(self._clients)
+        self.inspector = Inspector(self._hub)
         self._gate = ServerGate(config, self._clients)
         strangers = None if self._tls is None else (lambda: self._reception.half_open)
         self._upkeep = Upkeep(self._hub, config.limits.memory, self._gate.hold, strangers)
@@ -195,17 +199,9 @@ class Server:
         config = self._http_config()
         verify, trusted = self._authenticator.verify, self._reception.trusted
         self._guard = HttpGuard(config, verify, trusted, self._suspects, self._statistics, demo=self.config.demo)
+        self._guard.admin_tokens = self.config.auth.admin_tokens
         page = Dashboard(lambda: self.config, host=self.host, port=self.port, http_host=self.http_host)
-        self._http = HttpApi(
-            config,
-            outlet=self._backplane,
-            guard=self._guard,
-            stats=self._whole.stats,
-            explain=self._whole.explain,
-            health=self._whole.health,
-            rebalance=self._whole.rebalance,
-            dashboard=page if config.dashboard else None,
-        )
+        self._http = HttpApi(config, outlet=self._backplane, guard=self._guard, site=self._whole, dashboard=page)
         await self._http.start(sockets)
         self.http_port = self._http.port
         self._reception.policy = policy_of(self.config, self.http_host, self.http_port)
@@ -216,7 +212,10 @@ class Server:
 
     def _tick(self) -> None:
         """Let the connections' timers fire, and come again."""
-        self._hub.advance(time.monotonic())
+        now = time.monotonic()
+        self._hub.advance(now)
+        if self._guard.admin_on:
+            self.inspector.tick(now)
         self._timer = asyncio.get_running_loop().call_later(self._hub.tick, self._tick)
 
     async def stop(self) -> None:
@@ -236,6 +235,9 @@ class Server:
             _log.info("draining", extra=fields(connections=self._clients.active))
         await self._end(CloseCode.CLOSE_RESTART, self.config.server.drain_window)
 
+    def _drain_soon(self) -> None:
+        self._draining = asyncio.ensure_future(self.drain())
+
     async def _end(self, code: CloseCode, window: float) -> None:
         if not self._started:
             return
@@ -244,12 +246,12 @@ class Server:
         await asyncio.shield(self._stopping)
 
     async def _stop(self, code: CloseCode, window: float) -> None:
-        self._rebalancer.stop()
+        self.rebalancer.stop()
         if self._http is not None:
             await self._http.leave(listening=HTTP not in self._passed_on)
         if WEBSOCKET in self._passed_on:
             self._stop_listening()
-            await self._reception.settle(_SETTLE_TIMEOUT)
+            await self._reception.settle()
         self._gate.open = False
         await let_go(
             self._clients,
@@ -318,6 +320,7 @@ class Server:
             if self._http is not None:
                 self._http.reload(config.http)
                 self._guard.reload(self._http_config(), self._authenticator.verify, trusted)
+                self._guard.admin_tokens = config.auth.admin_tokens
             reload_hub(self._hub, config)
             if former is not self._authenticator:
                 await former.stop()
@@ -336,11 +339,7 @@ class Server:
         """
         server = self.config.server
         seconds = server.drain_window if over is None else over
-        return self._rebalancer.start(fraction, count, seconds=seconds, patience=server.close_timeout)
-
-    def ages(self) -> list[float]:
-        """Return how many seconds each connection is open. Raises BusyError as `rebalance` does."""
-        return self._rebalancer.ages()
+        return self.rebalancer.start(fraction, count, seconds=seconds, patience=server.close_timeout)
 
     def publish(self, message: Mapping[str, object], /) -> int:
         """Publish a data message (protocol.md, section 3). To be called on the event loop's thread.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SECRET = "abuse-secret-0123456789abcdef0123456789abcdef"
 API_KEY = "abuse-api-key-0123456789"
+ADMIN_KEY = "abuse-admin-key-0123456789abcdef"
 ORIGIN = "https://app.example.org"
 BAN_AFTER = 20
 # The field after which lines of a message are limited apart.
@@ -39,6 +40,7 @@ SETTINGS = """\
 [http]
 port = {http_port}
 api_key = "{api_key}"
+admin_key = "{admin_key}"
 [auth]
 secret = "{secret}"
 [limits]
@@ -143,6 +145,7 @@ class Target:
                 port=self.port,
                 http_port=self.http_port,
                 api_key=API_KEY,
+                admin_key=ADMIN_KEY,
                 secret=SECRET,
                 connections=connections,
                 handshake_timeout=handshake_timeout,

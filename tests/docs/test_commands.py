@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from docs.pages import Block
 
 KEY = "a-key-of-the-backend"
+ADMIN_KEY = "9d41c7a0e85b62f3-of-the-operators"
 TOKEN = mint(configuration().auth, "reader", publish=True)
 
 OWN_TESTS = {
@@ -64,7 +65,8 @@ def world(tmp_path: Path, page: str) -> World:
     elif page in ALONE:
         world = World(tmp_path)
     else:
-        world = World(tmp_path, VFAST_AUTH__SECRET=SECRET, VFAST_HTTP__API_KEY=KEY, KEY=KEY, TOKEN=TOKEN)
+        keys = {"VFAST_HTTP__API_KEY": KEY, "VFAST_HTTP__ADMIN_KEY": ADMIN_KEY, "KEY": KEY, "ADMIN_KEY": ADMIN_KEY}
+        world = World(tmp_path, VFAST_AUTH__SECRET=SECRET, TOKEN=TOKEN, **keys)
         (tmp_path / "server.toml").write_text(world.here('[mqtt]\nurl = "mqtt://localhost:1883"\n'))
         world.background("mosquitto -v -p 1883")
         world.background("valtronics-fast --config server.toml", says="Ctrl-C stops it")

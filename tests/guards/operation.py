@@ -23,7 +23,7 @@ ROWS = [
                 ),
             ],
             "Server._stop": [
-                ("self._rebalancer.stop()", "None", DRAINING + "test_one_at_a_time_and_none_during_a_drain"),
+                ("self.rebalancer.stop()", "None", DRAINING + "test_one_at_a_time_and_none_during_a_drain"),
                 ("_SETTLE_TIMEOUT", "3600.0", PASSED + "test_a_stranger_on_a_passed_socket_does_not_hold_up_the_end"),
                 (
                     "self._gate.open = False",
@@ -92,14 +92,15 @@ ROWS = [
         {
             "Order": [
                 ("msgspec.Meta(gt=0, le=1)", "msgspec.Meta()", "test_what_is_none_is_told"),
-                ("msgspec.Meta(ge=1)", "msgspec.Meta()", "test_what_is_none_is_told"),
+                ("msgspec.Meta(ge=1, multiple_of=1)", "msgspec.Meta(multiple_of=1)", "test_what_is_none_is_told"),
+                ("msgspec.Meta(ge=1, multiple_of=1)", "msgspec.Meta(ge=1)", "test_what_is_none_is_told"),
                 ("msgspec.Meta(ge=0, le=MAX_SECONDS)", "msgspec.Meta(ge=0)", "test_what_is_none_is_told"),
                 ("msgspec.Meta(ge=0, le=MAX_SECONDS)", "msgspec.Meta(le=MAX_SECONDS)", "test_what_is_none_is_told"),
             ],
             "parse_order": [
                 ("except (msgspec.DecodeError, UnicodeDecodeError)", "()", "test_what_is_none_is_told"),
                 ("order is None", "False", "test_what_is_none_is_told"),
-                ("(order.fraction is None) == (order.count is None)", "False", "test_what_is_none_is_told"),
+                ("(order.fraction is UNSET) == (order.count is UNSET)", "False", "test_what_is_none_is_told"),
             ],
         },
     ),

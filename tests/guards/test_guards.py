@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from guards import (
+    admin,
     approach,
     cluster,
     core,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from guards.forks import Outcome
 
 GUARDED = re.compile(r'vfast_guard\(\s*b"([^"]+)"')
-TABLES = (door, approach, credentials, http, devices, lines, settings, operation, cluster, nodes, logs, workers)
+TABLES = (door, approach, credentials, http, admin, devices, lines, settings, operation, cluster, nodes, logs, workers)
 ROWS = [row for table in TABLES for row in table.ROWS]
 MODULES = list(dict.fromkeys(row.module for row in ROWS))
 TESTS = sorted({*core.TABLE.values(), *(row.test for row in ROWS)})

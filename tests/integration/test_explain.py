@@ -7,7 +7,7 @@ import pytest
 from documented import TELEMETRY
 from harness import Message, Site, http, running
 
-KEY = "key-of-the-operator"
+KEY = "the-operators-own-key-0123456789ab"
 
 
 async def explained(site: Site, connection: int, device: object) -> tuple[int, Message]:
@@ -18,7 +18,7 @@ async def explained(site: Site, connection: int, device: object) -> tuple[int, M
 
 @pytest.mark.parametrize(("metrics", "verdict"), [("temperature", "delivered"), ("pressure", "filtered")])
 async def test_a_device_and_a_filter(metrics: str, verdict: str) -> None:
-    async with running(http={"api_key": KEY}) as site, site.client() as client:
+    async with running(http={"admin_key": KEY}) as site, site.client() as client:
         await client.subscribe("telemetry", metrics=metrics)
         site.server.publish(TELEMETRY)
         status, answer = await explained(site, 1, TELEMETRY["device_id"])

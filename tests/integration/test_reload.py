@@ -252,6 +252,23 @@ async def test_the_api_key(tmp_path: Path) -> None:
         assert [await one.publish(key) for key in ("old-key", "new-key")] == [401, 401]
 
 
+async def test_the_admin_credentials(tmp_path: Path) -> None:
+    old, new = "4f1e8b07c2d95a63-an-old-one-of-ours", "4f1e8b07c2d95a63-a-new-one-of-ours"
+
+    async def status(url: str, headers: dict[str, str]) -> int:
+        return (await http("GET", f"{url}/api/v1/connections", headers=headers))[0]
+
+    async with configured(tmp_path, http={"admin_key": old}) as one:
+        keys = [{"X-API-Key": old}, {"X-API-Key": new}]
+        auth = Config.load({"auth": {"secret": SECRET}}, environ={}).auth
+        ways = [*keys, bearer(mint(auth, "root", admin=True))]
+        assert [await status(one.server.http, each) for each in ways] == [200, 401, 403]
+        await one.reload(http={"admin_key": new}, auth={"admin_tokens": True})
+        assert [await status(one.server.http, each) for each in ways] == [401, 200, 200]
+        await one.reload()
+        assert [await status(one.server.http, each) for each in ways] == [403, 403, 403]
+
+
 async def test_the_level_of_the_log(tmp_path: Path) -> None:
     async with configured(tmp_path) as one:
         path = tmp_path / "server.toml"

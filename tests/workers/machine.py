@@ -34,6 +34,7 @@ class Machine:
         questions: what they ask each other.
         ports: by worker, in the order in which they were connected.
         segment: what they share.
+        drains: how often an operator has ordered all of them to drain.
     """
 
     def __init__(self, *, entries: int = 1000, size: int = 0, queue: int = 1 << 24, workers: int = 4) -> None:
@@ -41,6 +42,7 @@ class Machine:
         self.questions = Questions(lambda: {"starts": {}})
         self.ports: list[WorkerPort] = []
         self.segment = Segment.create(Layout.of(workers, 1000, 1000, 1000))
+        self.drains = 0
         self._queue = queue
         self._links: list[Link] = []
 
@@ -86,6 +88,8 @@ class Machine:
             self.questions.ask(port, body, {**others})
         elif kind == frames.TELL:
             self.questions.told(port, body)
+        elif kind == frames.WIND_DOWN:
+            self.drains += 1
         else:
             self.bus.take(port, kind, body)
 

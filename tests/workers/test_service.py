@@ -35,7 +35,7 @@ ATTEMPTS = 20  # new connections, so that each worker has some
 
 
 def settings(key: str, **sections: Any) -> Config:
-    merged = {"http": {"api_key": key}, "logging": {"level": "error"}} | sections
+    merged = {"http": {"admin_key": key}, "logging": {"level": "error"}} | sections
     return configuration(**merged)
 
 

@@ -21,6 +21,8 @@ from workers.processes import kill, launch, on_worker, one_on_each, processes, r
 if TYPE_CHECKING:
     from pathlib import Path
 
+KEY = "the-operators-own-key-0123456789ab"
+
 
 async def test_workers_serve_as_one() -> None:
     async with processes() as site, AsyncExitStack() as stack:
@@ -35,6 +37,18 @@ async def test_workers_serve_as_one() -> None:
             await client.nothing_more()
         assert orders[0] == orders[1] == list(range(20))
         assert (await http("GET", site.http_url("/health/ready")))[0] == 200
+
+
+async def test_an_order_to_drain_ends_all_in_order() -> None:
+    config = configuration(http={"admin_key": KEY}, server={"drain_window": 0}, logging={"level": "error"})
+    async with Supervisor(config, 2) as supervisor:
+        site = Site(supervisor)  # type: ignore[arg-type]
+        async with site.client() as one, site.client() as two:
+            status, _, _ = await http("POST", site.http_url("/api/v1/drain"), headers={"X-API-Key": KEY})
+            assert status == 202
+            assert (await one.closed())[0] == (await two.closed())[0] == 1012
+        await supervisor.drain()
+        assert supervisor.stopping.is_set()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
+from unittest.mock import ANY
 
 from harness import Site, http, running, until
 from valtronics_fast._core.wire import CloseCode
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 
 KEY = "the-operators-own-key-0123456789ab"
+WITH_KEY = {"X-API-Key": KEY}
 
 
 async def stats(site: Site) -> dict[str, Any]:
@@ -65,27 +68,25 @@ async def test_health_is_that_of_the_worst() -> None:
 
 
 async def test_explain_finds_the_connections_of_every_worker() -> None:
-    key = {"X-API-Key": KEY}
-    async with sites(http={"api_key": KEY}) as (_, (one, two)), two.client(user="bob") as client:
+    async with sites(http={"admin_key": KEY}) as (_, (one, two)), two.client(user="bob") as client:
         await client.subscribe("telemetry")
         (session,) = two.server._clients.sessions()
         for site in (one, two):
             url = site.http_url(f"/api/v1/explain?connection={session.number}&device=1")
-            status, answer, _ = await http("GET", url, headers=key)
+            status, answer, _ = await http("GET", url, headers=WITH_KEY)
             assert (status, answer["user"]) == (200, "bob")
             assert answer["channels"]["telemetry"]["verdict"] == "no_input"
-        assert (await http("GET", one.http_url("/api/v1/explain?connection=12345"), headers=key))[0] == 404
+        assert (await http("GET", one.http_url("/api/v1/explain?connection=12345"), headers=WITH_KEY))[0] == 404
 
 
 async def rebalance(site: Site, **order: float) -> tuple[int, Any]:
-    key = {"X-API-Key": KEY}
-    status, answer, _ = await http("POST", site.http_url("/api/v1/rebalance"), json=order, headers=key)
+    status, answer, _ = await http("POST", site.http_url("/api/v1/rebalance"), json=order, headers=WITH_KEY)
     return status, answer.get("connections", answer.get("error"))
 
 
 async def test_the_oldest_of_all_are_moved() -> None:
     async with (
-        sites(3, http={"api_key": KEY}) as (_, (one, two, _third)),
+        sites(3, http={"admin_key": KEY}) as (_, (one, two, _third)),
         one.client() as first,
         two.client() as second,
         one.client() as third,
@@ -100,10 +101,71 @@ async def test_the_oldest_of_all_are_moved() -> None:
 
 
 async def test_one_worker_that_is_busy_keeps_all_from_moving_more() -> None:
-    async with sites(http={"api_key": KEY}) as (_, (one, two)), one.client() as first, two.client(), two.client():
+    async with sites(http={"admin_key": KEY}) as (_, (one, two)), one.client() as first, two.client(), two.client():
         assert two.server.rebalance(count=2, over=3600) == 2
         assert (await rebalance(one, count=3))[0] == 409
         await first.nothing_more()
+
+
+async def ask(site: Site, method: str, path: str, **more: Any) -> Any:
+    status, answer, _ = await http(method, site.http_url(path), headers=WITH_KEY, **more)
+    assert status == 200, answer
+    return answer
+
+
+async def test_lists_are_of_all_connections_whichever_worker_is_asked() -> None:
+    async with sites(3, http={"admin_key": KEY}) as (_, all_sites), AsyncExitStack() as stack:
+        for number in range(7):
+            await stack.enter_async_context(all_sites[number % 2].client(user=f"u{number}"))
+        path = "/api/v1/connections?limit=3"
+        users: list[str] = []
+        cursor: str | None = ""
+        while cursor is not None:  # the next page from another worker than the one before
+            site = all_sites[len(users) % 3]
+            answer = await ask(site, "GET", path + (f"&cursor={cursor}" if cursor else ""))
+            assert answer["silent_workers"] == []
+            users += [each["user"] for each in answer["connections"]]
+            cursor = answer["next"]
+        assert users == [f"u{number}" for number in range(7)]
+        (found,) = (await ask(all_sites[2], "GET", "/api/v1/connections?user=u4"))["connections"]
+        assert await ask(all_sites[1], "GET", f"/api/v1/connections/{found['id']}") == found | {
+            "age": ANY, "messages_per_second": ANY,
+        }  # fmt: skip
+
+
+async def test_orders_reach_the_worker_that_has_the_connection() -> None:
+    async with (
+        sites(http={"admin_key": KEY}) as (_, (one, two)),
+        one.client(user="bob") as first,
+        two.client(user="bob") as second,
+        two.client(user="eve") as third,
+    ):
+        (eve,) = two.server._clients.sessions()[1:]
+        told = {"connections": 1, "silent_workers": []}
+        assert await ask(one, "DELETE", f"/api/v1/connections/{eve.number}") == told
+        assert (await third.closed())[0] == 4003
+        answer = await ask(two, "POST", "/api/v1/disconnect", json={"user": "bob"})
+        assert answer == {"connections": 2, "silent_workers": []}
+        assert (await first.closed())[0] == (await second.closed())[0] == 4003
+
+
+async def test_workers_that_do_not_answer_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questions, "PATIENCE", 0.1)
+    async with sites(3, http={"admin_key": KEY}) as (_, (one, two, three)), one.client(user="bob"):
+        two.server._worker.link.transport.pause_reading()  # type: ignore[union-attr]
+        three.server._whole._local = None  # type: ignore[assignment]
+        answer = await ask(one, "GET", "/api/v1/connections")
+        assert (len(answer["connections"]), answer["silent_workers"]) == (1, ["1", "2"])
+        answer = await ask(one, "POST", "/api/v1/disconnect", json={"user": "bob"})
+        assert answer == {"connections": 1, "silent_workers": ["1", "2"]}
+
+
+async def test_a_drain_is_for_all() -> None:
+    async with sites(http={"admin_key": KEY}) as (machine, (one, _)):
+        status, _, _ = await http("POST", one.http_url("/api/v1/drain"), headers=WITH_KEY)
+        assert status == 202
+        await until(lambda: machine.drains)
+        assert one.server._stopping is None  # that is for the supervisor to say
 
 
 async def test_alone_everything_is_the_servers_own() -> None:

@@ -26,6 +26,7 @@ FAILED: Final = 10  # JSON
 ASK: Final = 11  # number; JSON for all other workers
 TELL: Final = 12  # number of the question; JSON
 RELOADED: Final = 14  # JSON
+WIND_DOWN: Final = 15
 
 # From the supervisor.
 ANSWER: Final = 32  # number, 0 or 1: refused; what was asked for, or why not

@@ -31,7 +31,7 @@ from valtronics_fast.workers.watchdog import interval
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from valtronics_fast.config import Config
@@ -65,6 +65,7 @@ class Supervisor:
         stopping: whether the workers are to stop.
         children: the workers.
         bus: the log between them.
+        on_drain: called when an operator has ordered a worker to drain, all of them that is; it begins `drain`.
 
     Raises:
         ConfigError: the keys for tokens can't be used.
@@ -80,6 +81,8 @@ class Supervisor:
         self.stopping = asyncio.Event()
         self.children = [Child(index) for index in range(workers)]
         self.bus = Bus(config.backplane.entries, config.backplane.size)
+        self.on_drain: Callable[[], object] = self._drain_soon
+        self._draining: asyncio.Task[None] | None = None
         self._authenticator = Authenticator(self.config.auth)
         self._passed = dict(sockets or {})
         self._held: list[socket.socket] = []
@@ -158,6 +161,9 @@ class Supervisor:
         """Have the workers drain (Server.drain), and wait for it; those that do not in time are killed."""
         _log.info("draining", extra=fields(workers=len(self.children)))
         await self._finish(frames.DRAIN, self.config.server.drain_window)
+
+    def _drain_soon(self) -> None:
+        self._draining = asyncio.ensure_future(self.drain())
 
     async def _finish(self, order: int, window: float) -> None:
         if self._tasks and self._ending is None:
@@ -348,6 +354,8 @@ class Supervisor:
             self._questions.ask(port, body, others)
         elif kind == frames.TELL:
             self._questions.told(port, body)
+        elif kind == frames.WIND_DOWN:
+            self.on_drain()
         elif kind == frames.READY:
             child.ready.set()
         elif kind == frames.RELOADED:

@@ -11,7 +11,7 @@ import jwt
 from abuse.attacks.registry import USERS, Visits, attack, ways_in
 from abuse.frames import PLAIN, command
 from abuse.swarm import End, Visit
-from abuse.target import API_KEY, ORIGIN, SECRET, token
+from abuse.target import ADMIN_KEY, API_KEY, ORIGIN, SECRET, token
 from core.wire_client import CLOSE, TEXT, frame
 
 
@@ -198,11 +198,11 @@ def banned_guests(count: int) -> Visits:
 
 @attack
 def explain_flood(count: int) -> Visits:
-    """`GET /api/v1/explain` with wrong keys and a token that may not; and with the right one, for what is not there."""
+    """`GET /api/v1/explain` with what may not; and with the right key, for what is not there."""
     may_read = token("reader")
     credentials = [
-        *(f"X-API-Key: {API_KEY[:-1]}x", "X-API-Key: x", f"Authorization: Bearer {may_read}", "X: x"),
-        *(f"Authorization: Bearer {may_read}x", f"X-API-Key: {API_KEY}"),
+        *(f"X-API-Key: {ADMIN_KEY[:-1]}x", f"X-API-Key: {API_KEY}", f"Authorization: Bearer {may_read}", "X: x"),
+        *(f"Authorization: Bearer {may_read}x", f"X-API-Key: {ADMIN_KEY}"),
     ]
     queries = [
         *("connection=1&device=1", "connection=1", "connection=999999&device=x", f"connection={10**30}"),
