@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from core.harness import Server
-from harness import TIMEOUT
+from harness import TIMEOUT, running, until
 from valtronics_fast import inspection
-from valtronics_fast._core.roster import Roster
+from valtronics_fast._core.roster import Roster, describe
 from valtronics_fast.inspection import Inspector, Query
 
 if TYPE_CHECKING:
@@ -98,6 +99,23 @@ async def test_there_is_one_search_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
         await asyncio.gather(*[inspector.rows(Query(limit=limit)) for limit in (1, 2, 3)])
     assert calls == sorted(calls)
     assert calls.count(1) > 1
+
+
+async def test_rates_are_noted_where_somebody_may_ask_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "RATE_INTERVAL", 0.05)
+    async with running(http={"admin_key": "the-operators-own-key-0123456789ab"}) as site, site.client():
+        (session,) = site.server._clients.sessions()
+        # The answer to `auth` was sent before the last sample; without any it would count for ever.
+        await until(lambda: describe(session, time.monotonic())["messages_per_second"] == 0)
+
+
+async def test_rates_are_not_noted_where_nobody_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks: list[float] = []
+    monkeypatch.setattr(Inspector, "tick", lambda _, now: ticks.append(now))
+    async with running() as site:
+        advanced = site.server._timer
+        await until(lambda: site.server._timer is not advanced)
+        assert ticks == []
 
 
 async def test_the_reason_of_the_code_where_there_is_no_other() -> None:

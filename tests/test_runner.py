@@ -34,6 +34,36 @@ async def test_a_demo_shows_live_telemetry_with_the_line_that_it_prints() -> Non
         assert "Traceback" not in server.log
 
 
+@pytest.mark.parametrize(("host", "status"), [("127.0.0.1", 200), ("0.0.0.0", 403)])
+async def test_the_token_of_a_demo_administers_on_loopback(host: str, status: int) -> None:
+    async with running("--demo", VFAST_HTTP__HOST=host) as server:
+        _, token = pasted(server.banner, "wscat")
+        headers = {"Authorization": f"Bearer {token}"}
+        url = f"{server.http}/api/v1/connections"
+        async with aiohttp.ClientSession() as client:
+            async with client.get(url, headers=headers) as answer:
+                assert answer.status == status
+            async with client.get(url) as answer:
+                assert answer.status == (401 if status == 200 else 403)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_an_order_to_drain_ends_the_process(workers: str) -> None:
+    key = "4f1e8b07c2d95a63-of-the-operators"
+    variables = {"VFAST_HTTP__ADMIN_KEY": key, "VFAST_SERVER__DRAIN_WINDOW": "0", "VFAST_SERVER__WORKERS": workers}
+    async with running(**variables) as server:
+        url, token = pasted(server.banner, "wscat")
+        async with connect(url, additional_headers={"Authorization": f"Bearer {token}"}) as client:
+            async with aiohttp.ClientSession() as session:
+                order = session.post(f"{server.http}/api/v1/drain", headers={"X-API-Key": key})
+                async with order as answer:
+                    assert answer.status == 202
+            await asyncio.wait_for(client.wait_closed(), TIMEOUT)
+            assert client.close_code == 1012
+        assert await server.ended() == 0
+        assert key not in server.log
+
+
 async def test_without_any_configuration_the_figures_of_this_host_flow() -> None:
     async with running("serve", VFAST_SYSTEM__INTERVAL="100ms") as server:
         assert "random secret was made up" in server.banner

@@ -20,6 +20,7 @@ SUBSCRIPTIONS_KEEP = 120 * MIB
 """Bytes that stay in use after 1,000,000 devices were subscribed to by 100 clients that have gone."""
 
 AUTH, HTTP_AUTH = "authentication failed", "HTTP authentication failed"
+ADMIN = frozenset({"admin", "an admin request failed", "an admin function was refused"})
 REPORT = "a client reports an error"
 BANNED = "an address is banned"
 NOT_RELOADED = "reloading failed, nothing was changed"
@@ -117,7 +118,7 @@ ROWS = (
     Row(
         "explain-flood", "`/api/v1/explain` with wrong keys, and for what is not there",
         simple("explain_flood", http=True, count=(4000, 100)),
-        frozenset({"HTTP 401", "HTTP 403", "HTTP 404", "HTTP 400"}), frozenset({HTTP_AUTH}),
+        frozenset({"HTTP 401", "HTTP 403", "HTTP 404", "HTTP 400"}), ADMIN | {HTTP_AUTH},
     ),
     Row(
         "resets", "connections cut at any point",
