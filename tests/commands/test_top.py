@@ -9,16 +9,24 @@ import signal
 
 import pytest
 
-from harness import running, telemetry, until
+from harness import Site, running, telemetry, until
 from process import finished
 from pseudo_terminal import on_a_terminal
 from services import free_port
 
+ADMIN_KEY = "9d41c7a0e85b62f3-of-the-operators"
 ENTERED, LEFT = "\x1b[?1049h", "\x1b[?1049l"
 
 KEY = "a-key-of-the-backend"
 HTTP = {"api_key": KEY}
 WITH_KEY = ("--key", KEY)
+
+
+def waits(site: Site) -> bool:
+    """Say whether the server has data that somebody does not read."""
+    slow = site.server.stats()["slow_readers"]
+    assert isinstance(slow, dict)
+    return bool(slow["queued_bytes"])
 
 
 @pytest.mark.parametrize("end", ["q", "ctrl-c", "count", "SIGTERM", "SIGHUP"])
@@ -130,6 +138,30 @@ async def test_lines_and_json_when_piped() -> None:
         looks = [json.loads(line) for line in out.splitlines()]
         assert [look["figures"]["sent_per_second"] for look in looks] == [None, 0, 0]
         assert looks[-1]["stats"]["uptime"] > 0
+
+
+async def test_administrators_see_who_does_not_read() -> None:
+    async with (
+        running(http={"api_key": "k", "admin_key": ADMIN_KEY}) as site,
+        site.client(user="eve"),
+        site.client(user="bob") as client,
+    ):
+        await client.subscribe("telemetry")
+        client.connection.transport.pause_reading()
+        text = "x" * 1000
+        await until(lambda: site.server.publish(telemetry(**{f"{n}": text for n in range(30)})) and waits(site))
+        arguments = ("top", "--url", site.http_url(""), "--count", "1", "--key")
+        _, out, _ = await finished(*arguments, ADMIN_KEY, "--json")
+        listed = json.loads(out)["connections"]
+        assert [one["user"] for one in listed] == ["bob", "eve"]
+        assert listed[0]["queued_bytes"] > 0
+        async with on_a_terminal(*arguments[:3], "--key", ADMIN_KEY, "--interval", "1h") as terminal:
+            page = await terminal.shows("backplane memory")
+            assert "SLOWEST READERS" in page
+            assert re.search(r"\bbob +127\.0\.0\.1 +\d+ s +[\d.]+ (B|KiB|MiB) +[\d,.]+", page)
+            assert "eve" not in page
+        _, out, _ = await finished(*arguments, "k", "--json")
+        assert json.loads(out)["connections"] is None
 
 
 async def test_who_may_not_look() -> None:

@@ -175,7 +175,7 @@ def _seconds(text: str) -> float:
 def add_credentials(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say who is asking."""
     parser.add_argument("--token", metavar="TOKEN", help=f"a token (${TOKEN_VARIABLE})")
-    parser.add_argument("--key", metavar="KEY", help=f"the server's http.api_key (${KEY_VARIABLE}); it comes first")
+    parser.add_argument("--key", metavar="KEY", help=f"a key of the server (${KEY_VARIABLE}); it comes first")
 
 
 def credentials_of(parser: Parser, options: argparse.Namespace) -> dict[str, bytes]:

@@ -12,9 +12,10 @@ from valtronics_fast.commands.parsing import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Sample", "bytes_text", "page", "summary"]
+__all__ = ["SLOWEST", "Sample", "bytes_text", "page", "summary"]
 
-_SLOWEST = 10
+SLOWEST = 10
+"""Connections that a page shows, those for which most waits."""
 
 
 class Sample(NamedTuple):
@@ -24,7 +25,7 @@ class Sample(NamedTuple):
         at: monotonic seconds.
         took: seconds that the server took to answer.
         stats: the answer of /api/v1/stats.
-        connections: the list of /api/v1/connections; None: there is no such thing.
+        connections: the list of /api/v1/connections, most queued bytes first; None: there is none for us.
     """
 
     at: float
@@ -130,16 +131,14 @@ def _slowest(connections: Sequence[Mapping[str, Any]] | None) -> list[str]:
     """Return a table of the connections for which most waits."""
     if connections is None:
         return []
-    slow = [one for one in connections if _number(one, "queue_bytes")]
-    slow.sort(key=lambda one: _number(one, "queue_bytes"), reverse=True)
+    slow = [one for one in connections if _number(one, "queued_bytes")]
     if not slow:
         return ["SLOWEST READERS  nothing waits for anybody"]
     rows = [["SLOWEST READERS", "USER", "ADDRESS", "AGE", "QUEUED", "SENT/s"]]
-    for one in slow[:_SLOWEST]:
+    for one in slow[:SLOWEST]:
         texts = (_plain(one.get(name)) for name in ("id", "user", "address"))
-        rows.append(
-            [*texts, _age(_number(one, "age")), bytes_text(_number(one, "queue_bytes")), _figure(one.get("sent_rate"))]
-        )
+        age, queued = _age(_number(one, "age")), bytes_text(_number(one, "queued_bytes"))
+        rows.append([*texts, age, queued, _figure(one.get("messages_per_second"))])
     return _table(rows, texts=3)
 
 

@@ -20,11 +20,11 @@ __all__ = ["parser", "run"]
 _EPILOG = """\
 On a terminal the page is drawn anew every --interval, and q or Ctrl-C ends it. Piped, each look is one line. Figures
 that the server does not tell are left out; the key or token is needed where GET /api/v1/stats needs one. The list of
-slowest readers is shown where the server has GET /api/v1/connections, which needs the key.
+slowest readers is shown to administrators: with http.admin_key, or a token with the claim admin where these count.
 
 examples:
   valtronics-fast top
-  valtronics-fast top --url http://10.0.0.7:8001 --key KEY --interval 5s
+  valtronics-fast top --url http://10.0.0.7:8001 --key ADMIN_KEY --interval 5s
   valtronics-fast top --count 60 | tee figures.txt
   valtronics-fast top --json --count 1 | python -m json.tool
 
@@ -89,7 +89,7 @@ class _Watch:
     def look(self) -> Sample:
         """Ask the server; ApiError: it does not tell."""
         from valtronics_fast.commands.api import ApiError  # noqa: PLC0415
-        from valtronics_fast.commands.figures import Sample  # noqa: PLC0415
+        from valtronics_fast.commands.figures import SLOWEST, Sample  # noqa: PLC0415
 
         began = time.monotonic()
         answer = self._api.get("/api/v1/stats")
@@ -98,7 +98,7 @@ class _Watch:
             raise ApiError(answer.reason() if answer.status != 200 else f"{self._api.url} is no server of this API")
         connections = None
         if self._lists:
-            listed = self._api.get("/api/v1/connections")
+            listed = self._api.get(f"/api/v1/connections?sort=queue&limit={SLOWEST}")
             connections = listed.body.get("connections") if listed.status == 200 else None
             self._lists = isinstance(connections, list)  # who has no such list, or not for us, is not asked again
         found = [one for one in connections if isinstance(one, dict)] if isinstance(connections, list) else None
