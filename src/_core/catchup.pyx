@@ -237,6 +237,8 @@ cdef class CatchUp:
             return NoResult.OK
         frame = values.encoded(&mask)
         self.outbox.push(frame)
+        if self.hub.sampler is not None:
+            self.hub.sampler.sent(self.outbox, values.channel, PyBytes_GET_SIZE(frame))
         self.hub.counters[values.channel].deliveries += 1
         self.hub.counters[values.channel].bytes += PyBytes_GET_SIZE(frame)
         kept_back = self.was_kept_back(values, cursor, &mask)

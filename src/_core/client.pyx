@@ -67,11 +67,15 @@ cdef class Client(Connection):
     cdef NoResult on_text(self, const char *text, Py_ssize_t size, double now) except NoResult.EXC:
         if self.queue.format & FORMAT_MSGPACK:
             return self.close(CloseCode.CLOSE_UNSUPPORTED_DATA)
+        if self.hub.sampler is not None:
+            self.hub.sampler.received(self.number, text, size, False)
         return self.on_message(text, size, now)
 
     cdef NoResult on_binary(self, const char *data, Py_ssize_t size, double now) except NoResult.EXC:
         if not self.queue.format & FORMAT_MSGPACK:
             return self.close(CloseCode.CLOSE_UNSUPPORTED_DATA)
+        if self.hub.sampler is not None:
+            self.hub.sampler.received(self.number, data, size, True)
         return self.on_message(data, size, now)
 
     cdef NoResult on_closed(self) except NoResult.EXC:
@@ -196,6 +200,7 @@ cdef class Client(Connection):
         """Answer a refused authentication; the third one ends the connection."""
         self.outcome = code
         self.auth_failures += 1
+        self.hub.errors[code] += 1
         self.answer({"type": "auth_response", "success": False, "error": _ERROR_NAMES[code],
                      "message": text if text is not None else _ERROR_TEXTS[code]}, id)
         if self.limits.auth_attempts and self.auth_failures >= self.limits.auth_attempts:
@@ -257,7 +262,8 @@ cdef class Client(Connection):
     cdef int fail(self, int code, object id, str text=None, int channel=-1, double retry_after=0) except -1:
         """Answer an error; return its code."""
         cdef dict document
-        if id is None and text is None and channel < 0 and retry_after <= 0:
+        self.hub.errors[code] += 1
+        if id is None and text is None and channel < 0 and retry_after <= 0 and self.hub.sampler is None:
             self.send(plain_error(code))
             return code
         document = {"type": "error", "error": _ERROR_NAMES[code],
@@ -271,9 +277,13 @@ cdef class Client(Connection):
 
     cdef NoResult answer(self, dict document, object id) except NoResult.EXC:
         """Send an answer, with the command's id when it had one."""
+        cdef bytes frame
         if id is not None:
             document["id"] = id
-        return self.send(frame_of_json(document))
+        frame = frame_of_json(document)
+        if self.hub.sampler is not None:
+            self.hub.sampler.answered(self.number, document, PyBytes_GET_SIZE(frame))
+        return self.send(frame)
 
     # For the server.
 

@@ -9,9 +9,10 @@ from libc.stdint cimport uint32_t, uint64_t
 from .bitset cimport SlotSet
 from .outbox cimport Outbox, Turn
 from .queue cimport OutQueue
+from .sampling cimport Sampler
 from .types cimport NoResult, slot_t
 from .wheel cimport TimerWheel
-from .wire cimport CHANNEL_COUNT
+from .wire cimport CHANNEL_COUNT, COMMAND_COUNT, ERROR_COUNT
 
 
 cdef enum:
@@ -45,11 +46,16 @@ cdef class Fanout:
         readonly uint32_t behind        # connections that are
         readonly uint64_t sacrificed    # connections that were closed for the sake of that bound
         ChannelCounters counters[CHANNEL_COUNT]
+        uint64_t commands[COMMAND_COUNT]    # that clients have sent, by Command; items of batches are
+        uint64_t errors[ERROR_COUNT]    # that were answered, by ErrorCode
+        double published_at             # when the publication at hand was taken in; 0: there is none
+        public Sampler sampler          # of the messages that are logged; None: none is
 
     cdef NoResult reserve(self, Py_ssize_t capacity) except NoResult.EXC
     cdef slot_t attach(self, Outbox outbox) except? 0xFFFFFFFF
     cdef NoResult detach(self, slot_t slot) except NoResult.EXC
     cdef void mark(self, const SlotSet *slots) noexcept
+    cdef NoResult sample(self, PyObject *frame, const SlotSet *slots, int channel, bint skip) except NoResult.EXC
     cdef uint64_t count(self, const SlotSet *slots, bint skip) noexcept
     cdef NoResult relieve(self) except NoResult.EXC
     cdef uint64_t deliver(self, PyObject *frame, const SlotSet *slots, int channel,

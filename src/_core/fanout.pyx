@@ -12,7 +12,7 @@ from .queue cimport MAX_BYTES, OutQueue, queue_push
 from .types cimport NoResult, slot_t, vfast_guard, vfast_invariant, vfast_prefetch
 from .wheel cimport TimerWheel
 
-from .wire import CHANNEL_NAMES as _CHANNEL_NAMES
+from .wire import CHANNEL_NAMES as _CHANNEL_NAMES, COMMANDS as _COMMANDS, ERROR_NAMES as _ERROR_NAMES
 
 
 cdef class Fanout:
@@ -116,6 +116,8 @@ cdef class Fanout:
         cdef OutQueue *queue
         cdef OutQueue *run[RUN]
         cdef int i, count = 1
+        if self.sampler is not None:
+            self.sample(frame, slots, channel, skip)
         slotset_start(slots, &cursor)
         while count:
             # The queues of a run of slots are fetched from memory side by side, not one after the other.
@@ -162,7 +164,24 @@ cdef class Fanout:
         self.counters[channel].deliveries += queued
         self.counters[channel].bytes += queued * size
         self.counters[channel].kept_back += kept_back
+        if queued and self.published_at:
+            self.turn.time_data(self.published_at)
         return reached
+
+    cdef NoResult sample(self, PyObject *frame, const SlotSet *slots, int channel, bint skip) except NoResult.EXC:
+        """Have some of the connections that are about to get a frame told to the sampler; skip: as for deliver."""
+        cdef uint8_t bit = <uint8_t>(1 << channel)
+        cdef SlotCursor cursor
+        cdef slot_t slot = 0
+        cdef OutQueue *queue
+        slotset_start(slots, &cursor)
+        while slotset_next(slots, &cursor, &slot):
+            queue = self._queues[slot]
+            if skip and self.marks[slot] == self.publication:
+                continue
+            if not (queue.shut or queue.overflowed or queue.withheld & bit):
+                self.sampler.sent(<object>queue.owner, channel, PyBytes_GET_SIZE(<object>frame))
+        return NoResult.OK
 
     cdef NoResult relieve(self) except NoResult.EXC:
         """Close the connections that most waits for, until all together are within the bound."""
@@ -190,6 +209,11 @@ cdef class Fanout:
         """Return the connections that are attached."""
         return [outbox for outbox in self._outboxes if outbox is not None]
 
+    def commands_and_errors(self):
+        """Return how many commands have come by name, and how many errors were answered."""
+        return ({name: self.commands[number] for name, number in _COMMANDS.items()},
+                {name: self.errors[number] for number, name in _ERROR_NAMES.items()})
+
     def stats(self):
         """Return the hub's counters by channel."""
         return {
@@ -198,6 +222,8 @@ cdef class Fanout:
                 "matched": self.counters[channel].matched,
                 "deliveries": self.counters[channel].deliveries,
                 "conflated": self.counters[channel].kept_back - self.counters[channel].caught_up,
+                "kept_back": self.counters[channel].kept_back,
+                "caught_up": self.counters[channel].caught_up,
                 "bytes": self.counters[channel].bytes,
                 "received": self.counters[channel].received,
             }

@@ -28,4 +28,5 @@ cdef class Feed(Client):
     cdef NoResult send_snapshot(self, Subscription subscription) except NoResult.EXC
     cdef bint must_follow(self, int channel, Selection selection, frozenset denied) except -1
     cdef dict position(self, int channel, Selection selection, bint recovered)
+    cdef NoResult push_missed(self, int channel, list frames) except NoResult.EXC
     cdef list missed(self, Subscription subscription, Selection selection, double now)

@@ -1,5 +1,6 @@
 """A client's feed; feed.pxd has the overview."""
 
+from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 
 from .bucket cimport bucket_fill, bucket_give_back, bucket_take_many
@@ -168,6 +169,15 @@ cdef class Feed(Client):
             return False
         self.host.follow(self, _lanes_in(channel, partitions), selection.offset if ahead else 0)
         return True
+
+    cdef NoResult push_missed(self, int channel, list frames) except NoResult.EXC:
+        """Queue what was missed."""
+        cdef bytes frame
+        for frame in frames:
+            self.push(frame)
+            if self.hub.sampler is not None:
+                self.hub.sampler.sent(self, channel, PyBytes_GET_SIZE(frame))
+        return NoResult.OK
 
     cdef NoResult on_missed(self, int channel, uint64_t partitions) except NoResult.EXC:
         """Tell that something of these partitions (a bit each) was missed, and send the newest values again."""

@@ -194,6 +194,7 @@ cdef class Hub(Fanout):
             size = self.measure(publication) if self.lanes is None else publication.finish()
             self.index.prepare(publication, &probe)
             self.publication += 1
+            self.published_at = now
             self._planned = 0
             if publication.device is not None:
                 posting = self.index.find(channel, publication.device)
@@ -219,6 +220,7 @@ cdef class Hub(Fanout):
                                                          skip, now)
         finally:
             self._publishing = False
+            self.published_at = 0
             self._frames.clear()
             self._more_frames.clear()
         self.counters[channel].publications += 1

@@ -18,12 +18,18 @@ connections together hold more than the hub's bound, it is closed.
 from libc.stdint cimport uint64_t
 from picows.picows cimport WSListener, WSTransport
 
+from .histogram cimport Histogram
 from .publication cimport MetricMask
 from .queue cimport OutQueue
 from .run cimport Run
 from .types cimport NoResult
 
 cimport cython
+
+
+cdef enum:
+    CONTROL = 8                     # bit of the opcode that CLOSE, PING and PONG have
+    TLS_BUFFER = 1 << 16            # bytes that the TLS transport may hold before the connection is blocked
 
 
 # Connections with something to write: at the end of this turn, or data only and a little later (flush_interval).
@@ -41,9 +47,15 @@ cdef class Turn:
         readonly uint64_t writes
         readonly uint64_t refused       # writes that the kernel did not take whole
         readonly uint64_t backlog       # bytes that wait for all blocked connections
+        readonly Histogram latency      # seconds from the first publication of a turn until its data was written
 
     cdef NoResult add(self, Outbox outbox) except NoResult.EXC
     cdef NoResult add_data(self, OutQueue *queue) except NoResult.EXC
+    cdef inline void time_data(self, double since) noexcept:
+        # Data for those who are blocked waits for no turn, and is not what the next one is measured by.
+        if self.latency.since == 0 and len(self._dirty if self._delay is None else self._delayed):
+            self.latency.since = since
+
     cdef NoResult end_soon(self) except NoResult.EXC
     cdef NoResult write(self, list outboxes, bint delayed) except NoResult.EXC
 

@@ -10,6 +10,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 from picows.picows cimport MemoryBuffer, WSListener, WSTransport
 
+from .histogram cimport Histogram
 from .publication cimport MetricMask
 from .queue cimport ANSWER, MAX_BYTES, OutQueue, frame_at, queue_advance, queue_clear, queue_push
 from .run cimport MAX_VECTORS, Run
@@ -31,10 +32,6 @@ cdef extern from "<sys/socket.h>" nogil:
         MSG_DONTWAIT
         MSG_NOSIGNAL
 
-cdef enum:
-    CONTROL = 8                     # bit of the opcode that CLOSE, PING and PONG have
-    TLS_BUFFER = 1 << 16            # bytes that the TLS transport may hold before the connection is blocked
-
 cdef object SETTLED = _SimpleNamespace(done=lambda: True)      # stands for a future that is done
 
 
@@ -54,6 +51,7 @@ cdef class Turn:
         self._dirty = []
         self._delayed = []
         self.run = Run.__new__(Run)
+        self.latency = Histogram(1e-6, 4, 20)
 
     cdef NoResult end_soon(self) except NoResult.EXC:
         """Have the end of this turn noticed, even if there is nothing to write."""
@@ -118,6 +116,8 @@ cdef class Turn:
             except Exception as error:          # the others are not to suffer from it
                 outbox.on_broken(error)
         self.run.clear()
+        if self.latency.since != 0 and delayed == (self._delay is not None):
+            self.latency.stop()
         return NoResult.OK
 
 

@@ -118,6 +118,7 @@ cdef class Session(Feed):
         """Handle a batch; text: as JSON, NULL: it came as MessagePack."""
         cdef int error = 0
         cdef object id = id_of(message, &error)
+        self.hub.commands[<int>Command.BATCH] += 1
         if error:
             self.fail(error, None, "id is a string or an integer of at most 64 bytes")
         else:
@@ -148,6 +149,7 @@ cdef class Session(Feed):
         cdef int command = command_of(message)
         if command < 0:
             return self.fail(-command, id)
+        self.hub.commands[command] += not self.has_followed     # else it was counted when it came
         if command != Command.AUTH and command != Command.PING:
             if self.grant is None:
                 return self.fail(ErrorCode.NOT_AUTHENTICATED, id)
@@ -240,8 +242,7 @@ cdef class Session(Feed):
                 document["recovered"] = missed is not None
             self.answer(document, None)
         if missed is not None:
-            for frame in missed:
-                self.push(frame)
+            self.push_missed(channel, missed)
         if selection.snapshot or (selection.epoch is not None and missed is None):
             self.send_snapshot(subscription)
         return ErrorCode.NO_ERROR
@@ -253,8 +254,7 @@ cdef class Session(Feed):
         if self.state != STATE_OPEN or message is None:
             return
         self.deferred = None
-        self.waiting = False
-        self.has_followed = True
+        self.waiting, self.has_followed = False, True
         try:
             self.outcome = self.attempt(message, now)
         finally:

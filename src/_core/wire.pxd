@@ -14,6 +14,8 @@ cpdef enum Channel:
 
 cdef enum:
     CHANNEL_COUNT = 4
+    COMMAND_COUNT = 7
+    ERROR_COUNT = 19
     MAX_NAME_BYTES = 128            # a metric, severity, alert type or status, in filters and in data
 
 

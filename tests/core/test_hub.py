@@ -152,7 +152,10 @@ async def test_counters() -> None:
         server.hub.publish(telemetry(1, h=1))
         size = alice.session.bytes_out + bob.session.bytes_out - before
         stats = server.hub.stats()
-        counted = {"publications": 2, "matched": 4, "deliveries": 3, "conflated": 0, "bytes": size, "received": 3}
+        counted = {
+            "publications": 2, "matched": 4, "deliveries": 3, "conflated": 0, "kept_back": 0, "caught_up": 0,
+            "bytes": size, "received": 3,
+        }  # fmt: skip
         assert stats["telemetry"] == counted
         assert stats["alerts"] == dict.fromkeys(counted, 0) | {"received": 1}
         assert [len(messages) for messages in await server.settled(alice, bob)] == [2, 1]

@@ -4,6 +4,7 @@ from typing_extensions import disjoint_base
 
 from valtronics_fast._core.connection import Connection
 from valtronics_fast._core.outbox import Turn
+from valtronics_fast._core.sampling import Sampler
 from valtronics_fast._core.wheel import TimerWheel
 
 @disjoint_base
@@ -14,6 +15,7 @@ class Fanout:
     max_backlog: int
     behind: int
     sacrificed: int
+    sampler: Sampler | None
     def __init__(
         self,
         schedule: Callable[[Callable[[], None]], object],
@@ -25,4 +27,5 @@ class Fanout:
     ) -> None: ...
     def shed(self) -> bool: ...
     def connections(self) -> list[Connection]: ...
+    def commands_and_errors(self) -> tuple[dict[str, int], dict[str, int]]: ...
     def stats(self) -> dict[str, dict[str, int]]: ...

@@ -4,6 +4,7 @@ from typing import final
 from picows import WSListener
 from typing_extensions import disjoint_base
 
+from valtronics_fast._core.histogram import Histogram
 from valtronics_fast._core.run import Run
 
 @final
@@ -12,6 +13,7 @@ class Turn:
     writes: int
     refused: int
     backlog: int
+    latency: Histogram
     run: Run
     def __init__(
         self,
