@@ -124,6 +124,7 @@ bench: $(VENV)/.tools  ## benchmarks of the core, beside the stored baseline (be
 docs: build  ## write the generated pages anew
 	$(BIN)/python -m valtronics_fast.config > docs/configuration.md
 	$(BIN)/python -m valtronics_fast.http_openapi > docs/openapi.json
+	$(BIN)/python -m valtronics_fast.metrics.reference > docs/metrics.md
 
 screenshots: $(VENV)/.tools  ## take the pictures of the dashboard anew
 	@tests/install-packages.sh

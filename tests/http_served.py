@@ -20,6 +20,7 @@ from valtronics_fast.http_guard import HttpGuard
 from valtronics_fast.http_listener import HEADERS
 from valtronics_fast.statistics import Statistics
 from valtronics_fast.suspects import Suspects
+from valtronics_fast.workers.figures import ByWorker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 KEY = "a-key-of-the-backend"
 JSON = {"Content-Type": "application/json"}
 NDJSON = {"Content-Type": "application/x-ndjson"}
+NOTHING = ByWorker({}, ("0",), None)
 WITH_KEY = {"X-API-Key": KEY}
 ADMIN_KEY = "9d41c7a0e85b62f3-of-the-operators"
 WITH_ADMIN_KEY = {"X-API-Key": ADMIN_KEY}
@@ -88,6 +90,9 @@ class Site:
 
     async def stats(self) -> dict[str, object]:
         return {"active": 3, "close_codes": {1000: 1}}
+
+    async def figures(self) -> ByWorker:
+        return NOTHING
 
     async def health(self) -> dict[str, object]:
         return self.health_told
@@ -206,6 +211,7 @@ async def serving() -> AsyncIterator[Serve]:
             admin_key: str = ADMIN_KEY,
             body_size: int = 1 << 20,
             rate: int = 0,
+            metrics_networks: tuple[str, ...] = (),
             security: SecurityConfig | None = None,
             **parts: Any,
         ) -> Served:
@@ -216,6 +222,7 @@ async def serving() -> AsyncIterator[Serve]:
                 admin_key=admin_key,
                 body_size=body_size,
                 publish_rate=rate,
+                metrics_networks=metrics_networks,
             )
             served = Served(session, config, security or SecurityConfig(), **parts)
             await served.api.start()

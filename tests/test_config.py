@@ -25,7 +25,7 @@ CONTRACT = {
     },
     "http": {
         "host": "127.0.0.1", "port": 8001, "fd": 0, "api_key": "", "admin_key": "", "body_size": 8 << 20,
-        "publish_rate": 0, "dashboard": True, "websocket_url": "",
+        "publish_rate": 0, "metrics_networks": (), "dashboard": True, "websocket_url": "",
     },
     "auth": {
         "secret": "", "algorithms": ("HS256",), "public_key_file": "", "jwks_url": "", "audience": "",
@@ -51,7 +51,7 @@ CONTRACT = {
         "url": "memory://", "prefix": "valtronics", "entries": 1000, "size": 64 << 20,
         "queue": 16 << 20, "buffer": 64 << 20, "patience": 5.0,
     },
-    "logging": {"level": "info", "format": "auto"},
+    "logging": {"level": "info", "format": "auto", "messages": 0.0},
 }  # fmt: skip
 
 

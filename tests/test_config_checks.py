@@ -238,12 +238,12 @@ def test_the_server_can_start_with_every_origin_that_is_no_fault(origins: list[s
 
 @pytest.mark.parametrize("proxy", ["10.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"])
 def test_proxies(proxy: str) -> None:
-    checks.check_proxies((proxy,))
+    checks.check_networks((proxy,))
 
 
 @pytest.mark.parametrize("proxy", ["", "localhost", "10.0.0.1/8", "10.0.0", "10.0.0.0/33", "*"])
 def test_no_proxies(proxy: str) -> None:
-    assert repr(proxy) in refused(checks.check_proxies, ("10.0.0.1", proxy))
+    assert repr(proxy) in refused(checks.check_networks, ("10.0.0.1", proxy))
 
 
 def test_files(tmp_path: Path) -> None:

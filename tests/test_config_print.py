@@ -37,6 +37,7 @@ SOURCE: dict[str, dict[str, object]] = {
         "algorithms": ["HS256"],
     },
     "mqtt": {"topics": ["a,b/{device} => telemetry", "c/{device} => status"], "client_id": "$(id)"},
+    "logging": {"messages": 1e-7},
     "security": {"origins": ["https://*.example.org", "null"]},
 }
 

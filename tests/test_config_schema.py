@@ -63,6 +63,8 @@ algorithms = ["RS256", "ES256"]
 default_scope = "none"
 [mqtt]
 topics = ["a/{device}/b => telemetry"]
+[logging]
+messages = 0.01
 """
 
 
@@ -102,6 +104,8 @@ def test_a_good_document() -> None:
         "[auth]\nalgorithms = [1]",
         "[auth]\ndefault_scope = 'some'",
         "[auth]\nsecret = 5",
+        "[logging]\nmessages = '0.5'",
+        "[logging]\nmessages = 1.5",
     ],
 )
 def test_bad_documents(document: str) -> None:

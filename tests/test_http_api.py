@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import orjson
 import pytest
@@ -13,6 +13,7 @@ from http_served import (
     HALF_A_BODY,
     HALF_A_STREAM,
     KEY,
+    NOTHING,
     WITH_ADMIN_KEY,
     WITH_KEY,
     Serve,
@@ -26,6 +27,8 @@ from http_served import (
 from valtronics_fast import http_api
 from valtronics_fast.config import HttpConfig
 from valtronics_fast.http_api import HttpApi
+from valtronics_fast.metrics import exposition
+from valtronics_fast.request_ids import MAX_ID
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -145,6 +148,58 @@ class TestStats:
     )
     async def test_unauthorised(self, served: Served, headers: dict[str, str], status: int) -> None:
         assert (await served.ask("GET", "/api/v1/stats", headers=headers))[0] == status
+
+
+class TestMetrics:
+    ACCEPT: ClassVar[dict[str, str]] = {"Accept": "application/openmetrics-text; version=1.0.0"}
+
+    @pytest.mark.parametrize(
+        ("accept", "content_type"),
+        [({}, exposition.TEXT), (ACCEPT, exposition.OPENMETRICS), ({"Accept": "*/*"}, exposition.TEXT)],
+    )
+    async def test_the_format_that_is_asked_for(
+        self, served: Served, accept: dict[str, str], content_type: str
+    ) -> None:
+        url = f"http://127.0.0.1:{served.api.port}/metrics"
+        async with served.session.get(url, headers=WITH_KEY | accept) as response:
+            assert response.status == 200
+            assert response.headers.getall("Content-Type") == [content_type]
+            assert response.headers["Cache-Control"] == "no-store"
+            body = await response.read()
+        assert body == exposition.render(NOTHING, openmetrics=content_type == exposition.OPENMETRICS)
+        async with served.session.head(url, headers=WITH_KEY) as response:
+            assert (response.status, await response.read()) == (200, b"")
+
+    @pytest.mark.parametrize(
+        ("headers", "status"),
+        [({}, 401), ({"X-API-Key": "wrong"}, 401), (bearer("forged"), 401), (bearer("reader-token"), 403)],
+    )
+    async def test_unauthorised(self, served: Served, headers: dict[str, str], status: int) -> None:
+        assert (await served.ask("GET", "/metrics", headers=headers))[0] == status
+
+    @pytest.mark.parametrize("token", ["monitor-token", "telemetry-token"])
+    async def test_who_may_read_the_figures_may_read_them_here(self, served: Served, token: str) -> None:
+        url = f"http://127.0.0.1:{served.api.port}/metrics"
+        async with served.session.get(url, headers=bearer(token)) as response:
+            assert response.status == 200
+
+
+class TestRequestIds:
+    async def test_an_answer_has_the_id_of_its_request(self, served: Served) -> None:
+        url = f"http://127.0.0.1:{served.api.port}"
+        for path, status in (("/health/live", 200), ("/nothing", 404), ("/api/v1/stats", 401)):
+            async with served.session.get(url + path, headers={"X-Request-ID": "a1-b2/c3"}) as response:
+                assert (response.status, response.headers.getall("X-Request-ID")) == (status, ["a1-b2/c3"])
+            async with served.session.get(url + path) as response:
+                assert "X-Request-ID" not in response.headers
+
+    async def test_what_is_unsafe_in_it_is_left_out(self, served: Served) -> None:
+        for sent, told in ((b"a\tb <\xff\xe2\x80\xae>;c", b"abc"), (b"x" * 4000, b"x" * MAX_ID), (b'"%{}', None)):
+            head = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Request-ID: "
+            answer = await served.raw(head + sent + b"\r\n\r\n")
+            head = answer.partition(b"\r\n\r\n")[0]
+            found = [line.partition(b": ")[2] for line in head.split(b"\r\n") if line.startswith(b"X-Request-ID")]
+            assert found == ([] if told is None else [told])
 
 
 class TestAuthorisation:

@@ -89,6 +89,29 @@ async def test_a_token_that_may_monitor_may_do_nothing_else(served: Served) -> N
     assert (await served.ask("POST", "/api/v1/rebalance", headers=bearer("monitor-token")))[0] == 403
 
 
+@pytest.mark.parametrize(
+    ("networks", "address", "status"),
+    [
+        (("192.0.2.0/24",), "192.0.2.7", 200),
+        (("2001:db8::/32", "192.0.2.7"), "192.0.2.7", 200),
+        (("192.0.2.0/24",), "192.0.3.7", 401),
+        (("192.0.2.0/24",), "unknown", 401),
+        ((), "192.0.2.7", 401),
+        (("127.0.0.0/8",), "192.0.2.7", 401),
+    ],
+)
+async def test_scrapers_of_named_networks_need_no_credential(
+    serve: Serve, networks: tuple[str, ...], address: str, status: int
+) -> None:
+    served = await serve(metrics_networks=networks, security=SecurityConfig(trusted_proxies=("127.0.0.1",)))
+    headers = {"X-Forwarded-For": address}
+    url = f"http://127.0.0.1:{served.api.port}"
+    async with served.session.get(f"{url}/metrics", headers=headers) as response:
+        assert response.status == status
+    for path in ("/api/v1/stats", "/api/v1/explain"):  # the network opens nothing else
+        assert (await served.ask("GET", path, headers=headers))[0] == 401
+
+
 async def test_refused_credentials_are_counted_by_reason(served: Served) -> None:
     for headers in ({}, {"X-API-Key": "x"}, bearer("x"), bearer("expired-token"), bearer("x")):
         assert (await served.ask("GET", STATS, headers=headers))[0] == 401

@@ -47,7 +47,7 @@ def test_what_is_taken() -> None:
     assert whole == {"auth", "limits", "security", "tls", "logging"}
     assert {name: names for name, names in sections.items() if name not in whole} == {
         "server": {"drain_window"},
-        "http": {"api_key", "admin_key", "body_size", "publish_rate"},
+        "http": {"api_key", "admin_key", "body_size", "publish_rate", "metrics_networks"},
     }
 
 

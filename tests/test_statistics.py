@@ -19,6 +19,12 @@ class Ended:
     dropped: int = 1
 
 
+NOBODY: Any = {
+    "connections": 0, "age": 0.0, "messages_in": 0, "messages_out": 0, "bytes_in": 0, "bytes_out": 0, "dropped": 0,
+    "queues": {},
+}  # fmt: skip
+
+
 def after(*connections: Any) -> Statistics:
     """Return the figures after these connections have come and gone."""
     statistics = Statistics()
@@ -29,17 +35,20 @@ def after(*connections: Any) -> Statistics:
 
 
 def test_before_the_first_connection_the_averages_are_0() -> None:
-    totals = Statistics().totals([])
+    totals = Statistics().totals(NOBODY)
     totals.pop("uptime")
-    assert [totals.pop(name) for name in ("close_codes", "auth_failures", "http_auth_failures")] == [{}, {}, {}]
+    assert [totals.pop(name) for name in ("close_codes", "auth_failures", "http_auth_failures", "queues")] == [{}] * 4
     assert set(totals.values()) == {0}
 
 
 def test_those_that_are_gone_and_those_that_are_there_are_summed_up() -> None:
     statistics = after(Ended(), Ended(age=4.0, dropped=0))
     statistics.opened()
-    active: Any = Ended(age=6.0, messages_in=10, messages_out=20, bytes_in=100, bytes_out=200, dropped=7)
-    totals = statistics.totals([active])
+    active = NOBODY | {
+        "connections": 1, "age": 6.0, "messages_in": 10, "messages_out": 20, "bytes_in": 100, "bytes_out": 200,
+        "dropped": 7,
+    }  # fmt: skip
+    totals = statistics.totals(active)
     totals.pop("uptime")
     assert totals == {
         "total_connections": 3,
@@ -51,6 +60,7 @@ def test_those_that_are_gone_and_those_that_are_there_are_summed_up() -> None:
         "messages_dropped": 8,
         "average_connection_duration": 4.0,
         "messages_per_connection": round(46 / 3, 3),
+        "queues": {},
         "close_codes": {"1000": 2},
         "auth_failures": {},
         "http_auth_failures": {},
@@ -59,7 +69,7 @@ def test_those_that_are_gone_and_those_that_are_there_are_summed_up() -> None:
 
 def test_ends_are_counted_by_close_code_in_their_order() -> None:
     statistics = after(*(Ended(code) for code in (4101, 1000, 1006, 4101)))
-    codes = statistics.totals([])["close_codes"]
+    codes = statistics.totals(NOBODY)["close_codes"]
     assert isinstance(codes, dict)
     assert list(codes.items()) == [("1000", 1), ("1006", 1), ("4101", 2)]
 
@@ -67,6 +77,6 @@ def test_ends_are_counted_by_close_code_in_their_order() -> None:
 def test_refused_tokens_are_counted_by_reason_in_their_order() -> None:
     statistics = Statistics()
     statistics.auth_failures.update(["expired", "bad_signature", "expired"])
-    failures = statistics.totals([])["auth_failures"]
+    failures = statistics.totals(NOBODY)["auth_failures"]
     assert isinstance(failures, dict)
     assert list(failures.items()) == [("bad_signature", 1), ("expired", 2)]

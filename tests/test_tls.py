@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from certificates import tls_config, trusting, write_authority, write_certificate
@@ -34,8 +35,17 @@ def fault(config: TlsConfig) -> str:
 # What is offered
 
 
+def test_it_is_told_when_the_certificate_expires(tmp_path: Path) -> None:
+    config = tls_config(OLD, tmp_path)
+    certificate = x509.load_pem_x509_certificate(Path(config.certfile).read_bytes())
+    tls = ServerTls(config, 2.0)
+    assert tls.expires_at == certificate.not_valid_after_utc.timestamp()
+    tls.take(load_context(config)._replace(expires_at=7.0))
+    assert tls.expires_at == 7.0
+
+
 def test_modern_defaults(tmp_path: Path) -> None:
-    context, problem = load_context(tls_config(OLD, tmp_path))
+    context, problem, _ = load_context(tls_config(OLD, tmp_path))
     assert problem == ""
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert context.verify_mode == ssl.CERT_NONE
@@ -49,7 +59,7 @@ def test_modern_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("client_auth", "mode"), [("optional", ssl.CERT_OPTIONAL), ("required", ssl.CERT_REQUIRED)])
 def test_certificates_of_clients_are_asked_for(tmp_path: Path, client_auth: str, mode: ssl.VerifyMode) -> None:
     settings = {"client_ca": write_authority(NEW, tmp_path), "client_auth": client_auth}
-    context, _ = load_context(tls_config(OLD, tmp_path, **settings))
+    context, _, _ = load_context(tls_config(OLD, tmp_path, **settings))
     assert context.verify_mode == mode
     assert context.cert_store_stats()["x509_ca"] == 1  # theirs, and none of the system's
 

@@ -14,6 +14,7 @@ import orjson
 
 from valtronics_fast._core.connection import Limits
 from valtronics_fast._core.explain import explain
+from valtronics_fast._core.sampling import Sampler
 from valtronics_fast._core.scope import Grant
 from valtronics_fast._core.session import Session
 from valtronics_fast._core.wire import CHANNEL_NAMES, CLOSE_REASONS, CloseCode
@@ -50,7 +51,11 @@ _SUSPICIONS = {
 # Reports may quote the message at fault, and that may be an `auth`.
 _TOKEN = re.compile(r"[\w-]{8,}\.[\w-]{4,}\.[\w-]{4,}")
 
+MESSAGE_LINES = 1000
+"""Lines of the sampled messages (`logging.messages`) in ten seconds."""
+
 _log = limited(__name__, lines=ROUTINE_LINES)
+_messages = limited("valtronics_fast.messages", lines=MESSAGE_LINES)
 _complaints = limited("valtronics_fast.clients.complaints")
 
 
@@ -129,6 +134,13 @@ class Clients:
         self._suspects = suspects
         self._elsewhere = elsewhere
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sample(config.logging.messages)
+
+    def _sample(self, fraction: float) -> None:
+        """Have so many of all messages logged."""
+        self._sampled = fraction
+        schedule = asyncio.get_running_loop().call_soon
+        self.hub.sampler = Sampler(fraction, schedule, _log_message) if fraction else None
 
     def reload(self, config: Config, authenticator: Authenticator) -> None:
         """Take new bounds, which hold for those that are connected, too, and verify tokens with other keys."""
@@ -136,6 +148,8 @@ class Clients:
             setattr(self.limits, name, value)
         self._per_user = config.limits.connections_per_user
         self._authenticator = authenticator
+        if config.logging.messages != self._sampled:
+            self._sample(config.logging.messages)
 
     def has_room(self, user: str) -> bool:
         """Say whether the user may open one more connection."""
@@ -323,3 +337,9 @@ class Clients:
             exc_info=error,
             extra=fields(limit_key="failed", connection=session.number, user=session.user),
         )
+
+
+def _log_message(direction: str, connection: int, kind: str | None, channel: str | None, size: int) -> None:
+    """Log a message that was picked; type and channel are words of the protocol, or None."""
+    values = fields(direction=direction, connection=connection, type=kind, channel=channel, size=size)
+    _messages.info("message", extra=values)

@@ -7,7 +7,7 @@ below; `python -m valtronics_fast.config` prints that page. Once loaded, duratio
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -17,6 +17,7 @@ from valtronics_fast.config_backplane import BackplaneConfig
 from valtronics_fast.config_http import Host, HttpConfig, Port
 from valtronics_fast.config_limits import HistoryConfig, LimitsConfig
 from valtronics_fast.config_load import gather
+from valtronics_fast.config_logging import LoggingConfig
 from valtronics_fast.config_security import AuthConfig, SecurityConfig, TlsConfig
 from valtronics_fast.errors import ConfigError
 from valtronics_fast.producers.mapping import DEFAULT_TOPICS
@@ -166,19 +167,6 @@ class SystemConfig(Section, frozen=True, kw_only=True):
     interval: Annotated[Duration, setting("Time between two measurements.", zero="no figures")] = 5.0
 
 
-class LoggingConfig(Section, frozen=True, kw_only=True):
-    """What is logged, and in which form."""
-
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"],
-        setting("The least severe lines that are logged.", flag="--log-level"),
-    ] = "info"
-    format: Annotated[
-        Literal["auto", "text", "json"],
-        setting("Form of the lines; auto is text on a terminal and json elsewhere."),
-    ] = "auto"
-
-
 class Config(Section, frozen=True, kw_only=True):
     """All settings. Immutable; secrets and passwords are masked when it is printed."""
 
@@ -250,7 +238,10 @@ SETTINGS = all_settings(Config)
 
 _RELOADED = frozenset({"auth", "limits", "security", "tls", "logging"})
 _RELOADED_BESIDE = frozenset(
-    {"server.drain_window", "http.api_key", "http.admin_key", "http.body_size", "http.publish_rate"}
+    {
+        "server.drain_window", "http.api_key", "http.admin_key", "http.body_size", "http.publish_rate",
+        "http.metrics_networks",
+    }
 )
 
 

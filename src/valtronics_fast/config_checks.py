@@ -32,9 +32,9 @@ __all__ = [
     "check_host",
     "check_jwks_url",
     "check_mqtt_url",
+    "check_networks",
     "check_origins",
     "check_prefix",
-    "check_proxies",
     "check_secret",
     "check_topics",
     "check_websocket_url",
@@ -147,14 +147,14 @@ def check_origins(value: tuple[str, ...]) -> None:
         raise ValueError(f"must be a list of origins: {error}") from None
 
 
-def check_proxies(value: tuple[str, ...]) -> None:
-    """Check the addresses of reverse proxies."""
-    for proxy in value:
+def check_networks(value: tuple[str, ...]) -> None:
+    """Check addresses and networks."""
+    for network in value:
         try:
-            ipaddress.ip_network(proxy)
+            ipaddress.ip_network(network)
         except ValueError:
             allowed = "such as 10.0.0.5 or 10.0.0.0/8, no bits set beyond the prefix"
-            raise ValueError(f"must be IP addresses or networks ({allowed}), not {proxy!r}") from None
+            raise ValueError(f"must be IP addresses or networks ({allowed}), not {network!r}") from None
 
 
 def check_file(value: str) -> None:

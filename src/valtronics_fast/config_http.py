@@ -11,6 +11,7 @@ from valtronics_fast.setting import Count, Section, Size, setting
 
 __all__ = ["Host", "HttpConfig", "Port"]
 
+List = tuple[str, ...]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Host = Annotated[str, setting(allowed="a host name or IP address", check=checks.check_host)]
 
@@ -58,6 +59,15 @@ class HttpConfig(Section, frozen=True, kw_only=True):
             zero="no limit",
         ),
     ] = 0
+    metrics_networks: Annotated[
+        List,
+        setting(
+            "Client addresses that may ask for `/metrics` without a key or token.",
+            zero="as for the statistics",
+            allowed="IP addresses and networks",
+            check=checks.check_networks,
+        ),
+    ] = ()
     dashboard: Annotated[bool, setting("Whether browsers get the dashboard at `/` (docs/dashboard.md).")] = True
     websocket_url: Annotated[
         str,

@@ -60,6 +60,7 @@ def _describe_value(setting: Setting) -> dict[str, Any]:
     numbers: dict[Kind, dict[str, Any]] = {
         "count": {"type": "integer", **bounds},
         "duration": {"type": "number", **bounds},
+        "fraction": {"type": "number", **bounds},
         "rate": {"const": 0},
         "size": {"type": "integer", **bounds},
     }

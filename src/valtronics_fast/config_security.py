@@ -107,7 +107,7 @@ class SecurityConfig(Section, frozen=True, kw_only=True):
             "Reverse proxies that are believed what they say about the client's address.",
             zero="none",
             allowed="IP addresses and networks",
-            check=checks.check_proxies,
+            check=checks.check_networks,
         ),
     ] = ()
     ban_after: Annotated[

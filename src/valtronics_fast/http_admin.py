@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from valtronics_fast.http_guard import HttpGuard
     from valtronics_fast.inspection import Row
+    from valtronics_fast.workers.figures import ByWorker
 
     Outcome = tuple[int, object, Mapping[str, object]]
     """Status and body of an answer, and what the log tells of it."""
@@ -54,6 +55,9 @@ class Site(Protocol):
 
     async def stats(self) -> dict[str, object]:
         """Return the figures."""
+
+    async def figures(self) -> ByWorker:
+        """Return the same of each worker."""
 
     async def health(self) -> Mapping[str, object]:
         """Return `{"ready": bool, "checks": {name: "ok" or what is wrong}}`."""

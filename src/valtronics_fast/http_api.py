@@ -20,6 +20,7 @@ from valtronics_fast.http_listener import HEADERS, BodyReader, HttpError, HttpLi
 from valtronics_fast.http_openapi import document
 from valtronics_fast.http_operations import OPERATIONS
 from valtronics_fast.http_publish import BodyError, Intake, JsonBody, NdjsonBody
+from valtronics_fast.metrics import exposition
 
 if TYPE_CHECKING:
     import socket
@@ -84,6 +85,7 @@ class HttpApi:
         for operation in OPERATIONS:
             handlers = admin if operation.needs == "admin" else self
             routes.setdefault(operation.path, {})[operation.method] = getattr(handlers, operation.name)
+        routes["/metrics"] = {"GET": self.get_metrics}  # no JSON
         return routes
 
     async def start(self, sockets: Sequence[socket.socket] = ()) -> None:
@@ -168,6 +170,14 @@ class HttpApi:
         """Answer the figures."""
         await self._guard.authorise_reader(request)
         return json_answer(200, await self._site.stats())
+
+    async def get_metrics(self, request: web.BaseRequest) -> web.Response:
+        """Answer the metrics (docs/metrics.md) in the format that is asked for."""
+        await self._guard.authorise_scraper(request)
+        openmetrics = exposition.wants_openmetrics(request.headers.get("Accept", ""))
+        body = exposition.render(await self._site.figures(), openmetrics=openmetrics)
+        content_type = exposition.OPENMETRICS if openmetrics else exposition.TEXT
+        return web.Response(body=body, headers={**HEADERS, "Content-Type": content_type})
 
     async def post_publish(self, request: web.BaseRequest) -> web.Response:
         """Publish the messages of a body, unless the server goes."""

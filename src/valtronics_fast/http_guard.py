@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from valtronics_fast._core.scope import Grant
 from valtronics_fast._core.wire import ERROR_NAMES, Channel, ErrorCode
-from valtronics_fast.addresses import UNKNOWN_ADDRESS, client_address, is_loopback
+from valtronics_fast.addresses import UNKNOWN_ADDRESS, TrustedProxies, client_address, is_loopback
 from valtronics_fast.errors import AuthError
 from valtronics_fast.http_listener import HttpError
 from valtronics_fast.logging import fields, limited
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from valtronics_fast.addresses import TrustedProxies
     from valtronics_fast.config import HttpConfig
     from valtronics_fast.statistics import Statistics
     from valtronics_fast.suspects import Suspects
@@ -103,6 +102,7 @@ class HttpGuard:
         self._api_key = config.api_key.encode()
         self._admin_key = config.admin_key.encode()
         self._opens = self._demo and not self._api_key and is_loopback(config.host)
+        self._scrapers = TrustedProxies(config.metrics_networks)
         self._verify = verify
         self._trusted = trusted
 
@@ -144,6 +144,15 @@ class HttpGuard:
         grant = await self._identify(request)
         if not (grant.monitor or grant.publish or grant.admin):
             raise _forbidden("the token may not read the server's figures")
+
+    async def authorise_scraper(self, request: web.BaseRequest) -> None:
+        """Let nobody read the metrics but who may read the figures, and who is in `http.metrics_networks`.
+
+        Raises:
+            HttpError: as `authorise_reader`.
+        """
+        if not self._scrapers.include(self.address(request)):
+            await self.authorise_reader(request)
 
     async def authorise_admin(self, request: web.BaseRequest) -> Grant:
         """Return who the administrator is. A credential is needed in any case: a web page can make browsers ask, too.

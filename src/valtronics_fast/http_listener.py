@@ -15,6 +15,7 @@ import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from valtronics_fast import request_ids
 from valtronics_fast._core.wire import ERROR_NAMES, ErrorCode
 from valtronics_fast.logging import limited
 
@@ -164,13 +165,17 @@ class HttpListener(web.Server):
             handler.force_close()
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
-        try:
-            response = await self._handler(request)
-        except HttpError as error:
-            response = error.response()
-        except Exception:
-            logger.exception("an HTTP request failed")
-            response = HttpError(500, ERROR_NAMES[ErrorCode.INTERNAL], "internal error").response()
+        request_id = request_ids.clean(request.headers.get(request_ids.HEADER, ""))
+        with request_ids.handling(request_id):
+            try:
+                response = await self._handler(request)
+            except HttpError as error:
+                response = error.response()
+            except Exception:
+                logger.exception("an HTTP request failed")
+                response = HttpError(500, ERROR_NAMES[ErrorCode.INTERNAL], "internal error").response()
+        if request_id:
+            response.headers[request_ids.HEADER] = request_id
         if self.leaving:
             response.force_close()
         return response

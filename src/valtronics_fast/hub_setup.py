@@ -8,9 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from valtronics_fast._core.hub import Hub
+from valtronics_fast.workers.context import NUMBERS
 
 if TYPE_CHECKING:
     from valtronics_fast.config import Config
+    from valtronics_fast.workers.context import Worker
 
 __all__ = ["INPUT_A_TURN", "make_hub", "reload_hub"]
 
@@ -23,15 +25,16 @@ It bounds what many clients together can make us work off in one turn, as RECEIV
 _UNBOUNDED: Final = 2**63
 
 
-def make_hub(config: Config, *, shared: bool) -> Hub:
+def make_hub(config: Config, *, shared: bool, worker: Worker | None = None) -> Hub:
     """Return the hub, which runs on the event loop that is running.
 
     Args:
         config: the settings.
         shared: it is one of several (`Backplane.shared`).
+        worker: whose it is; the numbers of its connections begin where no other worker's do.
     """
     loop = asyncio.get_running_loop()
-    return Hub(
+    hub = Hub(
         loop.call_soon,
         time.monotonic(),
         delay=partial(loop.call_later, config.server.flush_interval) if config.server.flush_interval else None,
@@ -44,6 +47,9 @@ def make_hub(config: Config, *, shared: bool) -> Hub:
         shared=shared,
         budget=INPUT_A_TURN,
     )
+    if worker is not None:
+        hub.attached = worker.start * NUMBERS
+    return hub
 
 
 def reload_hub(hub: Hub, config: Config) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
 import orjson
 
+from valtronics_fast import request_ids
 from valtronics_fast.timestamps import iso_from_seconds
 
 if TYPE_CHECKING:
@@ -268,15 +269,18 @@ def tell_suppressed(*, at_once: bool = False) -> None:
 
 
 class _Origin(logging.Filter):
-    """Names the worker that a line comes from."""
+    """Says where a line comes from: which worker, and which HTTP request."""
 
-    def __init__(self, worker: int) -> None:
+    def __init__(self, worker: int | None) -> None:
         super().__init__()
-        self._worker = worker
+        self._worker = {} if worker is None else {"worker": worker}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add the field, and let the record pass."""
-        record.fields = {**(getattr(record, "fields", None) or {}), "worker": self._worker}
+        """Add the fields, and let the record pass."""
+        request_id = request_ids.current()
+        if request_id or self._worker:
+            request = {"request_id": request_id} if request_id else {}
+            record.fields = {**(getattr(record, "fields", None) or {}), **request, **self._worker}
         return True
 
 
@@ -302,8 +306,7 @@ def setup(
     as_text = format == "text" or (format == "auto" and stream.isatty())
     handler = logging.StreamHandler(stream)
     handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
-    if worker is not None:
-        handler.addFilter(_Origin(worker))
+    handler.addFilter(_Origin(worker))
     root = logging.getLogger()
     for former in [one for one in root.handlers if isinstance(one.formatter, _LineFormatter)]:
         root.removeHandler(former)

@@ -142,6 +142,12 @@ class Reception:
             self._timer.cancel()
             self._timer = None
 
+    def stats(self) -> dict[str, object]:
+        """Return how many were refused, by reason, and until when the certificate is valid (Unix seconds)."""
+        refused = {reason.label: count for reason, count in self.ended.items() if count}
+        certificate = {} if self.tls is None else {"certificate_expires_at": self.tls.expires_at}
+        return {"half_open": self.half_open, "refused": refused, **certificate}
+
     # --- called by the entrances and fronts
 
     def now(self) -> float:

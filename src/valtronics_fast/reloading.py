@@ -13,9 +13,8 @@ from valtronics_fast.errors import ConfigError
 from valtronics_fast.tls import load_context
 
 if TYPE_CHECKING:
-    import ssl
-
     from valtronics_fast.setting import Setting
+    from valtronics_fast.tls import Loaded
 
 __all__ = ["Reload", "prepare_reload"]
 
@@ -29,13 +28,13 @@ class Reload(NamedTuple):
         config: the settings in force from then on.
         unchanged: names of settings that have another value now, but only after a restart.
         authenticator: the one to verify tokens with; started.
-        context: for the next TLS connection; None: there is no TLS.
+        tls: for the next TLS connection; None: there is no TLS.
     """
 
     config: Config
     unchanged: list[str]
     authenticator: Authenticator
-    context: ssl.SSLContext | None
+    tls: Loaded | None
 
     async def discard(self, authenticator: Authenticator) -> None:
         """Let go of what was got ready, beside an authenticator that stays in force."""
@@ -64,11 +63,11 @@ async def prepare_reload(
         new = _replace(new, "auth", secret=old.auth.secret)
     config, unchanged = _merge(old, new)
     problems += [f"{key} {text}" for key, text in find_conflicts(config, lambda _: True)]
-    context = None
+    tls = None
     try:
         if config.tls.certfile:
-            context, fault = load_context(config.tls)
-            problems += [fault] if fault else []
+            tls = load_context(config.tls)
+            problems += [tls.fault] if tls.fault else []
     except ConfigError as error:
         problems += error.problems
     try:
@@ -80,7 +79,7 @@ async def prepare_reload(
         raise ConfigError(problems)
     if config.auth.jwks_url and config.auth != old.auth:
         await _fetch_keys(authenticator)
-    return Reload(config, unchanged, authenticator, context)
+    return Reload(config, unchanged, authenticator, tls)
 
 
 async def _fetch_keys(authenticator: Authenticator) -> None:

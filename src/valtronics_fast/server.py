@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from valtronics_fast._core.census import census
 from valtronics_fast._core.wire import CloseCode
 from valtronics_fast.addresses import TrustedProxies
 from valtronics_fast.auth import Authenticator
@@ -29,12 +30,11 @@ from valtronics_fast.reception import Reception
 from valtronics_fast.reloading import prepare_reload
 from valtronics_fast.room import OwnRoom
 from valtronics_fast.sources import make_producers
-from valtronics_fast.statistics import Statistics, figures_of_hub
+from valtronics_fast.statistics import Statistics, figures_of_hub, figures_of_parts, states_of_parts
 from valtronics_fast.suspects import Suspects
 from valtronics_fast.tls import ServerTls
 from valtronics_fast.tokens import with_secret
 from valtronics_fast.upkeep import Upkeep
-from valtronics_fast.workers.context import NUMBERS
 from valtronics_fast.workers.whole import Whole
 
 if TYPE_CHECKING:
@@ -131,10 +131,8 @@ class Server:
         config = self.config
         passed_on = inherit(config) if self._worker is None else self._worker.sockets
         self._started = True
-        self._hub = make_hub(config, shared=self._backplane.shared)
+        self._hub = make_hub(config, shared=self._backplane.shared, worker=self._worker)
         machine = 0 if self._worker is None else self._worker.machine
-        if self._worker is not None:
-            self._hub.attached = self._worker.start * NUMBERS
         self._clients = Clients(
             config,
             self._hub,
@@ -315,8 +313,8 @@ class Server:
             self._upkeep.reload(config.limits.memory)
             policy = policy_of(config, self.http_host, self.http_port)
             self._reception.reload(policy, trusted, config.limits.frame_size)
-            if self._tls is not None and reload.context is not None:
-                self._tls.context = reload.context
+            if self._tls is not None and reload.tls is not None:
+                self._tls.take(reload.tls)
             if self._http is not None:
                 self._http.reload(config.http)
                 self._guard.reload(self._http_config(), self._authenticator.verify, trusted)
@@ -375,13 +373,15 @@ class Server:
     def stats(self) -> dict[str, object]:
         """Return the server's figures (docs/http-api.md)."""
         return {
-            **self._statistics.totals(self._hub.connections()),
-            "refused": {reason.label: count for reason, count in self._reception.ended.items() if count},
+            "ready": self._stopping is None,
+            "connections_limit": self.config.limits.connections,
+            **self._statistics.totals(census(self._hub)),
+            **self._reception.stats(),
             "suspicion": self._suspects.stats(),
             **self._upkeep.stats(),
             **figures_of_hub(self._hub),
-            "producers": {producer.name: producer.stats() for producer in self._producers},
-            "backplane": {"name": self._backplane.name, **self._backplane.stats()},
+            "tokens": self._authenticator.stats(),
+            **figures_of_parts(self._producers, self._backplane),
         }
 
     def explain(self, connection: int, device: int | str | None) -> dict[str, object] | None:
@@ -394,6 +394,4 @@ class Server:
         A part that is away (the MQTT broker, say) makes it degraded, not unready: to take every node out of
         the load balancer would not bring the broker back.
         """
-        checks = {producer.name: "ok" if producer.ready() else "degraded" for producer in self._producers}
-        checks["backplane"] = "ok" if self._backplane.ready() else "degraded"
-        return {"ready": self._stopping is None, "checks": checks}
+        return {"ready": self._stopping is None, "checks": states_of_parts(self._producers, self._backplane)}

@@ -3,7 +3,7 @@
 A section is a `Section` struct whose fields are `Annotated[type, setting(...)]`. From that follow the TOML
 key, the variable, the flag, the reference page, what a text means, what is allowed, and what must be masked.
 The type says how it is written: `float` is a duration, `int` a count, `Size` bytes, `Rate` a rate, a tuple
-a list, a Literal a choice.
+a list, a Literal a choice, `Fraction` a number from 0 to 1.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ __all__ = [
     "MAX_COUNT",
     "Count",
     "Duration",
+    "Fraction",
     "Kind",
     "Section",
     "Setting",
@@ -52,7 +53,9 @@ Size = Annotated[int, msgspec.Meta(ge=0, le=1 << 30, extra={"kind": "size"})]
 Duration = Annotated[float, msgspec.Meta(ge=0, le=365 * 86400.0)]
 """Bounded by a year, which every timer takes."""
 
-Kind = Literal["boolean", "choice", "count", "duration", "list", "rate", "size", "text"]
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1, extra={"kind": "fraction"})]
+
+Kind = Literal["boolean", "choice", "count", "duration", "fraction", "list", "rate", "size", "text"]
 
 _KINDS: dict[Any, Kind] = {
     bool: "boolean",
@@ -76,6 +79,7 @@ _WRITERS: dict[Kind, Callable[[Any], str]] = {
 _ALLOWED: dict[Kind, tuple[str, str]] = {
     "boolean": ("true or false", ""),
     "duration": ("a duration", f" up to a year ({DURATION_FORMS})"),
+    "fraction": ("a number from 0 to 1", ""),
     "list": ("a list of texts", ""),
     "rate": ("a rate", f" ({RATE_FORMS})"),
     "size": ("a size", f" up to 1GiB ({SIZE_FORMS})"),
@@ -84,6 +88,7 @@ _ALLOWED: dict[Kind, tuple[str, str]] = {
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
+_DECIMAL = re.compile(r"[0-9]{1,3}(\.[0-9]{1,20})?(e-[0-9]{1,3})?")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SHOWN = 80
 _MASK = "***"
@@ -172,6 +177,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
             value = _split(text)
         elif self.kind == "count" and _INTEGER.fullmatch(word):
             value = int(word)
+        elif self.kind == "fraction" and _DECIMAL.fullmatch(word):
+            value = float(word)
         return self.convert(value)
 
     def convert(self, value: object) -> Any:

@@ -10,7 +10,7 @@ import logging
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography import x509
 
@@ -20,7 +20,7 @@ from valtronics_fast.logging import fields
 if TYPE_CHECKING:
     from valtronics_fast.config_security import TlsConfig
 
-__all__ = ["ServerTls", "load_context"]
+__all__ = ["Loaded", "ServerTls", "load_context"]
 
 _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; all of 1.3 are good
 _VERIFY: Final = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
@@ -29,6 +29,20 @@ _AT_ONCE: Final = 0.001
 """Seconds that stand for a `close_timeout` of 0: uvloop takes no 0, and None would be 30 s."""
 
 _log = logging.getLogger(__name__)
+
+
+class Loaded(NamedTuple):
+    """What was made of the files.
+
+    Attributes:
+        context: for a connection.
+        fault: why clients will refuse the certificate at this time; "": they will not.
+        expires_at: when it expires, in Unix seconds.
+    """
+
+    context: ssl.SSLContext
+    fault: str
+    expires_at: float
 
 
 class ServerTls:
@@ -40,6 +54,7 @@ class ServerTls:
 
     Attributes:
         context: for the next connection.
+        expires_at: when its certificate expires, in Unix seconds.
         shutdown_timeout: the seconds in the form that uvloop takes.
 
     Raises:
@@ -48,13 +63,18 @@ class ServerTls:
 
     def __init__(self, config: TlsConfig, close_timeout: float) -> None:
         self.shutdown_timeout = close_timeout or _AT_ONCE
-        self.context, fault = load_context(config)
-        if fault:
-            _log.warning("clients will refuse the certificate", extra=fields(problem=fault))
+        loaded = load_context(config)
+        self.take(loaded)
+        if loaded.fault:
+            _log.warning("clients will refuse the certificate", extra=fields(problem=loaded.fault))
+
+    def take(self, loaded: Loaded) -> None:
+        """Have the next connection begin with other files."""
+        self.context, self.expires_at = loaded.context, loaded.expires_at
 
 
-def load_context(config: TlsConfig) -> tuple[ssl.SSLContext, str]:
-    """Return a context, and why clients will refuse the certificate at this time ("": they will not).
+def load_context(config: TlsConfig) -> Loaded:
+    """Make a context of the files.
 
     Raises:
         ConfigError: a file can't be read or holds something else, or key and certificate are not one pair.
@@ -78,7 +98,7 @@ def load_context(config: TlsConfig) -> tuple[ssl.SSLContext, str]:
         raise ConfigError([f"tls.keyfile {text}"]) from None
     if config.client_ca:
         _load_authorities(context, config)
-    return context, _find_time_fault(certificate)
+    return Loaded(context, _find_time_fault(certificate), certificate.not_valid_after_utc.timestamp())
 
 
 def _load_authorities(context: ssl.SSLContext, config: TlsConfig) -> None:

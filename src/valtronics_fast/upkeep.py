@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from valtronics_fast.descriptors import DescriptorWatch
 from valtronics_fast.logging import PERIOD, tell_suppressed
 from valtronics_fast.loop_lag import LoopLag
 from valtronics_fast.memory import CONNECTION, SUBSCRIPTION, TLS, Trimmer
-from valtronics_fast.memory_limit import MemoryLimit
+from valtronics_fast.memory_limit import MemoryLimit, resident
+from valtronics_fast.version import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +67,10 @@ class Upkeep:
             "short_of_memory": self._limit.exceeded,
             "closed_for_memory": self._limit.closed,
             "event_loop": self._lag.stats(),
+            "loop_lag": self._lag.histogram.figures(),
+            "memory": {"resident": resident(), "limit": self._limit.limit},
+            "cpu_seconds": round(time.process_time(), 6),
+            "build": build(),
         }
 
     def _tell_suppressed(self) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 import subprocess
 import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deployed import VARIABLES
+from deployed import DEPLOY, VARIABLES
 from docs.pages import ALL, NAMES, ROOT, Block, links, slugs
 from services import program
 from valtronics_fast import Config
@@ -20,7 +21,7 @@ from valtronics_fast.config import SETTINGS
 if TYPE_CHECKING:
     from pathlib import Path
 
-LANGUAGES = {"", "dialogue", "ini", "js", "json", "nginx", "python", "sh", "toml"}
+LANGUAGES = {"", "dialogue", "ini", "js", "json", "nginx", "python", "sh", "toml", "yaml"}
 MARKS = {"", "client", "each", "file", "none", "server"}
 SECTIONS = {setting.section for setting in SETTINGS.values()}
 
@@ -113,6 +114,15 @@ def test_units_of_systemd_are_such(block: Block, tmp_path: Path) -> None:
         [program("systemd-analyze", "systemd"), "verify", *units], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@of("yaml")
+def test_prometheus_reads_its_configuration(block: Block, tmp_path: Path) -> None:
+    shutil.copy(DEPLOY / "prometheus" / "rules.yml", tmp_path)
+    (tmp_path / "prometheus.yml").write_text(block.text)
+    command = [program("promtool", "prometheus"), "check", "config", tmp_path / "prometheus.yml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -140,6 +140,13 @@ ROWS = [
                 ('scheme.lower() != "bearer"', "False", "tests/test_http_api.py::TestAuthorisation::test_refused"),
                 ("except AuthError", "()", "tests/test_http_api.py::TestAuthorisation::test_refused"),
             ],
+            "HttpGuard.authorise_scraper": [
+                (
+                    "self._scrapers.include(self.address(request))",
+                    "True",
+                    "test_scrapers_of_named_networks_need_no_credential",
+                ),
+            ],
             "HttpGuard._verified": [
                 ("except Exception", "()", "tests/test_http_api.py::TestSecrets::test_no_token_in_any_log"),
             ],
@@ -178,6 +185,9 @@ ROWS = [
             ],
             "HttpApi.get_stats": [
                 ("await self._guard.authorise_reader(request)", "None", "TestStats::test_unauthorised"),
+            ],
+            "HttpApi.get_metrics": [
+                ("await self._guard.authorise_scraper(request)", "None", "TestMetrics::test_unauthorised"),
             ],
             "HttpApi.end_publishing": [
                 ("PUBLISH_TIMEOUT", "3600.0", "TestLifetime::test_a_publisher_that_does_not_go_on_holds_nobody_up"),
@@ -248,6 +258,19 @@ ROWS = [
                     "limit and size > limit",
                     "False",
                     _PUBLISH + "TestPublishJson::test_the_body_cap",
+                ),
+            ],
+        },
+    ),
+    *rows(
+        "request_ids",
+        {
+            "clean": [
+                ('_UNSAFE.sub("", given)', "given", "test_what_is_left_is_short_and_safe_anywhere"),
+                (
+                    '_UNSAFE.sub("", given)[:MAX_ID]',
+                    '_UNSAFE.sub("", given)',
+                    "test_what_is_left_is_short_and_safe_anywhere",
                 ),
             ],
         },

@@ -179,7 +179,11 @@ ROWS = [
             "prepare_reload": [
                 ("secret_made_up", "True", "test_a_secret_that_was_made_up_stays_until_there_is_a_key"),
                 ("find_conflicts(config, lambda _: True)", "()", "test_every_fault_is_told"),
-                ("[fault] if fault else []", "[]", "tests/test_tls.py::test_a_bad_one_is_told_and_the_old_one_stays"),
+                (
+                    "[tls.fault] if tls.fault else []",
+                    "[]",
+                    "tests/test_tls.py::test_a_bad_one_is_told_and_the_old_one_stays",
+                ),
                 ("if problems: raise ConfigError(problems)", "pass", "test_every_fault_is_told"),
             ],
             "_fetch_keys": [

@@ -134,7 +134,7 @@ ROWS = [
             "check_websocket_url": [
                 ("value and not _WEBSOCKET_URL.fullmatch(value)", "False", "test_what_is_no_place_of_the_websocket"),
             ],
-            "check_proxies": [
+            "check_networks": [
                 ("except ValueError", "()", "test_no_proxies"),
             ],
             "check_file": [
@@ -230,7 +230,7 @@ ROWS = [
                     "tests/test_config_checks.py::test_the_server_can_start_with_every_origin_that_is_no_fault",
                 ),
                 (
-                    "checks.check_proxies",
+                    "checks.check_networks",
                     "None",
                     "tests/test_config_checks.py::test_a_setting_is_checked_when_it_is_loaded",
                 ),

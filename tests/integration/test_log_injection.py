@@ -24,7 +24,7 @@ from front_server import PATIENCE, Answer, frame, request
 from harness import SECRET, configuration
 from tokens import token as signed
 from valtronics_fast import Server
-from valtronics_fast.logging import JsonFormatter, RateLimitFilter, TextFormatter
+from valtronics_fast.logging import JsonFormatter, RateLimitFilter, TextFormatter, _Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,15 +37,16 @@ FORGED = "\r\n2024-01-01T12:00:00.000Z INFO forged: line"
 NASTY = st.text(CHARACTERS, max_size=40) | st.sampled_from([FORGED, "\x1b]0;title\x07", "%s%n%(x)s", "{0.__class__}"])
 PLACES = (
     "path", "query", "method", "name", "Origin", "Host", "Authorization", "X-Forwarded-For", "Forwarded", "User-Agent",
-    "Sec-WebSocket-Protocol", "Sec-WebSocket-Key", "Upgrade", "X-API-Key",
+    "Sec-WebSocket-Protocol", "Sec-WebSocket-Key", "Upgrade", "X-API-Key", "X-Request-ID",
 )  # fmt: skip
 
 
 class Lines(logging.Handler):
-    """Keeps every line in both forms."""
+    """Keeps every line in both forms, with the fields that a server's own handler adds."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
+        self.addFilter(_Origin(3))
         self.written: list[tuple[str, str]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -120,7 +121,8 @@ def site() -> Iterator[Site]:
         patch.setattr(RateLimitFilter, "filter", lambda *_: True)
         off = {"connection_rate": 0, "messages_per_second": 0}
         trusted = {"trusted_proxies": ["127.0.0.1"], "origins": ["https://app.example.org"]}
-        with Site(limits=off, security=trusted, http={"api_key": "key-of-the-operator"}, auth={"attempts": 0}) as site:
+        key, every = {"api_key": "key-of-the-operator"}, {"messages": 1}
+        with Site(limits=off, security=trusted, http=key, auth={"attempts": 0}, logging=every) as site:
             yield site
 
 
@@ -152,6 +154,8 @@ def test_requests(site: Site, text: str, place: str) -> None:
     }.get(place, good + place.encode() + b": " + hurt + b"\r\n")
     site.send(message + b"\r\n")
     for_stats = message.replace(b"GET /ws", b"GET /api/v1/stats")
+    site.send(for_stats + b"Connection: close\r\n\r\n", port=site.server.http_port)
+    for_stats = request("/api/v1/stats").removesuffix(b"\r\n") + b"X-Request-ID: " + hurt + b"\r\n"
     site.send(for_stats + b"Connection: close\r\n\r\n", port=site.server.http_port)
     site.lines.check()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from websockets.frames import Frame, Opcode
 
 from documented import ALERT, TELEMETRY
-from harness import Message, Site, http, more, running, text, until
+from harness import TIMEOUT, Message, Site, http, more, running, text, until
 from valtronics_fast._core.wire import CHANNELS, CloseCode
 from valtronics_fast.logging import JsonFormatter
 
@@ -48,17 +48,32 @@ async def test_the_figures_of_a_server_that_has_done_nothing() -> None:
         assert stats.pop("event_loop").keys() == {"lag", "longest"}
         for name in ("average_connection_duration", "messages_per_connection"):
             assert stats.pop(name) == 0
-        nothing = dict.fromkeys(("publications", "matched", "deliveries", "conflated", "bytes", "received"), 0)
+        nothing = dict.fromkeys(
+            ("publications", "matched", "deliveries", "conflated", "kept_back", "caught_up", "bytes", "received"), 0
+        )
         assert stats.pop("channels") == dict.fromkeys(CHANNELS, nothing)
         assert set(stats.pop("index").values()) == {0}
+        assert stats["slow_readers"].pop("limit") == 256 << 20
         assert set(stats.pop("slow_readers").values()) == {0}
+        assert set(stats.pop("commands").values()) == set(stats.pop("errors").values()) == {0}
+        assert stats.pop("turns") == {"flushes": 0, "writes": 0, "refused": 0}
+        for name in ("fanout", "queues"):
+            histogram = stats.pop(name)
+            assert (histogram["count"], histogram["sum"], set(histogram["buckets"].values())) == (0, 0, {0})
+        assert stats.pop("loop_lag")["count"] >= 0
+        assert stats.pop("memory")["limit"] == 0
+        assert stats.pop("build")["core"]
+        assert stats.pop("cpu_seconds") > 0
+        assert stats.pop("tokens") == {"cached_tokens": 1}  # the one that asks
+        assert stats.pop("connections_limit") == 1000
+        assert stats.pop("ready") is True
         latest = stats.pop("latest")
         assert list(latest) == ["telemetry", "devices", "system"]
         assert {figure for table in latest.values() for figure in table.values()} == {0}
         assert stats.pop("history") == {
             name: {"messages": 0, "bytes": 0, "first": 1, "last": 0} for name in CHANNELS
         }
-        assert stats.pop("backplane") == {"name": "memory"}
+        assert stats.pop("backplane") == {"name": "memory", "ready": True}
         suspicion = stats.pop("suspicion")
         assert suspicion.pop("failures") == dict.fromkeys(("authentication", "violation", "origin", "rate"), 0)
         assert suspicion == {"addresses": 0, "bans": 0, "banned": 0, "worst": []}
@@ -89,10 +104,16 @@ async def test_the_figures_after_a_known_sequence() -> None:
             assert stats["bytes_received"] == received
             telemetry = stats["channels"]["telemetry"]
             assert telemetry == {
-                "publications": 1, "matched": 1, "deliveries": 1, "conflated": 0, "bytes": telemetry["bytes"],
-                "received": 1,
+                "publications": 1, "matched": 1, "deliveries": 1, "conflated": 0, "kept_back": 0,
+                "caught_up": 0, "bytes": telemetry["bytes"], "received": 1,
             }  # fmt: skip
             assert len(json.dumps(TELEMETRY)) // 2 < telemetry["bytes"] < stats["bytes_sent"]
+            assert {name: count for name, count in stats["commands"].items() if count} == {
+                "auth": 2, "subscribe": 1, "ping": 1,
+            }  # fmt: skip
+            assert stats["fanout"]["count"] == 1
+            assert 0 < stats["fanout"]["sum"] < TIMEOUT
+            assert stats["queues"]["count"] == stats["queues"]["buckets"]["1024.0"] == 2
             assert stats["channels"]["alerts"]["publications"] == 1
             assert stats["channels"]["alerts"]["deliveries"] == 0
             assert stats["index"]["entries"] == 1

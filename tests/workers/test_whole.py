@@ -5,6 +5,9 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 from unittest.mock import ANY
 
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
 from harness import Site, http, running, until
 from valtronics_fast._core.wire import CloseCode
 from valtronics_fast.workers import questions
@@ -185,3 +188,35 @@ async def test_without_the_supervisor_a_worker_tells_of_itself() -> None:
         link = one.server._worker.link  # type: ignore[union-attr]
         await until(link.ended.is_set)
         assert (await asyncio.wait_for(one.server._whole.stats(), 10))["workers"].keys() == {"0"}
+
+
+async def metrics(site: Site) -> dict[tuple[str, str], float]:
+    """Return the samples of an answer that have no label but `worker`, by name and worker."""
+    headers = {"Authorization": f"Bearer {site.token('prometheus', monitor=True)}"}
+    url = site.http_url("/metrics")
+    async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as answer:
+        assert answer.status == 200
+        page = await answer.text()
+    families = text_string_to_metric_families(page)
+    samples = [sample for family in families for sample in family.samples]
+    return {(each.name, each.labels["worker"]): each.value for each in samples if each.labels.keys() == {"worker"}}
+
+
+async def test_the_metrics_of_all_workers_are_told_by_each_and_not_summed_up() -> None:
+    async with sites(3) as (_, all_sites), all_sites[0].client(), all_sites[2].client(), all_sites[2].client():
+        for site in all_sites:
+            found = await metrics(site)
+            assert [found["valtronics_connections", each] for each in "012"] == [1, 0, 2]
+            assert [found["valtronics_worker_up", each] for each in "012"] == [1, 1, 1]
+
+
+async def test_a_worker_that_does_not_answer_is_down_and_its_counters_are_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(questions, "PATIENCE", 0.1)
+    async with sites() as (_, (one, two)), one.client():
+        two.server._worker.link.transport.pause_reading()  # type: ignore[union-attr]
+        found = await metrics(one)
+        assert (found["valtronics_worker_up", "0"], found["valtronics_worker_up", "1"]) == (1, 0)
+        assert ("valtronics_connections_opened_total", "1") not in found
+        assert found["valtronics_connections_opened_total", "0"] == 1

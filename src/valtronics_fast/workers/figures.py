@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from heapq import nlargest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["sum_up"]
+__all__ = ["ByWorker", "sum_up"]
 
-_LEAST = {"first", "position", "nodes"}
-_GREATEST = {"uptime", "last", "publications", "devices", "banned_for", "suspicion.banned", "lag", "longest"}
+_LEAST = {"first", "position", "nodes", "certificate_expires_at"}
+_GREATEST = {
+    "uptime", "last", "publications", "devices", "banned_for", "suspicion.banned", "lag", "longest",
+    "connections_limit", "limit",
+}  # fmt: skip
 """What each worker sees for itself of the same thing: a sum would count it several times."""
 
 _WORST = 10
+
+
+class ByWorker(NamedTuple):
+    """The figures of each worker by itself.
+
+    Attributes:
+        workers: those of each that answered in time (`Server.stats`), by index; "0" where there is one process only.
+        silent: indexes of the others.
+        supervisor: what the supervisor tells of itself; None: there is none.
+    """
+
+    workers: Mapping[str, Mapping[str, Any]]
+    silent: Sequence[str]
+    supervisor: Mapping[str, Any] | None
 
 
 def sum_up(figures: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from valtronics_fast.errors import BusyError
 from valtronics_fast.inspection import Query
 from valtronics_fast.logging import fields
 from valtronics_fast.workers import frames
-from valtronics_fast.workers.figures import sum_up
+from valtronics_fast.workers.figures import ByWorker, sum_up
 from valtronics_fast.workers.link import LinkError
 
 if TYPE_CHECKING:
@@ -100,6 +100,13 @@ class Whole:
         workers.update({name: {"answered": False} for name in rest.silent})
         total = sum_up([one["stats"] for one in found.values()])
         return {**total, "workers": workers, "supervisor": rest.supervisor}
+
+    async def figures(self) -> ByWorker:
+        """Return the figures of each worker by itself: a sum would fall when one is silent, which no counter may."""
+        if self._worker is None:
+            return ByWorker({"0": self._local.stats()}, (), None)
+        answers, rest = await self._ask("stats")
+        return ByWorker({name: one["stats"] for name, one in answers.items()}, rest["silent"], rest["supervisor"])
 
     async def health(self) -> Mapping[str, object]:
         """Return whether this machine takes clients, and the worst state of each part."""

@@ -164,7 +164,7 @@ export class System {
       Object.entries(parts).map(([name, each]) => [
         title(name),
         Object.entries(each)
-          .filter(([key, value]) => key !== "name" && typeof value !== "object")
+          .filter(([key, value]) => key !== "name" && key !== "ready" && typeof value !== "object")
           .map(([key, value]) => `${key.replaceAll("_", " ")} ${number(value)}`)
           .join(" · ") || "this server alone",
       ]),
