@@ -31,7 +31,7 @@ user health on nopass -@all +ping
 user valtronics on #$digest ~{valtronics}:* &{valtronics}:* -@all +@connection +@pubsub +@scripting +@stream +@string +info +time
 ACL
 
-# Prometheus may read the figures, for which a token has to be one that publishes: figures of a host, then.
+# Prometheus may read the figures, and do nothing else (`valtronics-fast token --sub prometheus --monitor`).
 # HMAC (RFC 2104) is done by hand, since openssl wants the key on its command line, which all users of a machine see.
 key() {
     if [ "$(wc -c <auth_secret)" -gt 64 ]; then openssl dgst -sha256 -binary auth_secret; else cat auth_secret; fi
@@ -46,7 +46,7 @@ padded_key() {
 hash() { openssl dgst -sha256 -binary; }
 base64url() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
 expiry="$(($(date +%s) + 365 * 24 * 3600))"
-claims="{\"sub\":\"prometheus\",\"exp\":$expiry,\"channels\":[],\"devices\":[],\"publish\":[\"system\"]}"
+claims="{\"sub\":\"prometheus\",\"exp\":$expiry,\"channels\":[],\"devices\":[],\"monitor\":true}"
 unsigned="$(printf '{"alg":"HS256","typ":"JWT"}' | base64url).$(printf %s "$claims" | base64url)"
 signature="$({ padded_key 92; { padded_key 54; printf %s "$unsigned"; } | hash; } | hash | base64url)"
 printf '%s.%s' "$unsigned" "$signature" >prometheus_token

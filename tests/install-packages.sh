@@ -6,8 +6,9 @@ set -eu
 
 missing=""
 for pair in mosquitto:mosquitto mosquitto_pub:mosquitto-clients node:nodejs redis-server:redis-server \
-    redis-sentinel:redis-sentinel redis-cli:redis-tools nats-server:nats-server nginx:nginx promtool:prometheus \
-    docker-compose:docker-compose systemd-analyze:systemd strace:strace openssl:openssl curl:curl chromium:chromium; do
+    redis-sentinel:redis-sentinel redis-cli:redis-tools nats-server:nats-server nginx:nginx prometheus:prometheus \
+    promtool:prometheus docker-compose:docker-compose systemd-analyze:systemd strace:strace openssl:openssl curl:curl \
+    chromium:chromium; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair%%:*}" ] || missing="$missing ${pair##*:}"
 done
 [ -d /usr/share/nodejs/ws ] || missing="$missing node-ws"
