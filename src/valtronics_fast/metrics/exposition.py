@@ -6,6 +6,7 @@ https://prometheus.io/docs/instrumenting/exposition_formats/ and the OpenMetrics
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from valtronics_fast.metrics.table import METRICS, SUPERVISOR_METRICS, WORKER_METRICS
@@ -76,10 +77,7 @@ def _family(metric: Metric, figures: Figures, *, openmetrics: bool) -> list[str]
     beside: dict[str, list[str]] = {"_gcount": [], "_gsum": []}
     for worker, found in figures:
         for values, figure in metric.read(found):
-            pairs = [f'{name}="{value.translate(_ESCAPES)}"' for name, value in zip(metric.labels, values, strict=True)]
-            if worker is not None:
-                pairs.append(f'worker="{worker}"')
-            labels = ",".join(pairs)
+            labels = _labels(metric.labels, values, worker)
             if metric.kind not in {"histogram", "gaugehistogram"}:
                 samples.append(f"{metric.name}{{{labels}}} {_number(figure)}\n")
                 continue
@@ -100,6 +98,12 @@ def _family(metric: Metric, figures: Figures, *, openmetrics: bool) -> list[str]
         if found_beside:
             lines += [*_head(metric.name + suffix, metric.help, "gauge"), *found_beside]
     return lines
+
+
+@lru_cache(1 << 14)  # the sets of labels are fixed
+def _labels(names: tuple[str, ...], values: tuple[str, ...], worker: str | None) -> str:
+    pairs = [f'{name}="{value.translate(_ESCAPES)}"' for name, value in zip(names, values, strict=True)]
+    return ",".join(pairs if worker is None else [*pairs, f'worker="{worker}"'])
 
 
 def _head(name: str, text: str, kind: str) -> list[str]:
