@@ -139,8 +139,9 @@ class Clients:
     def _sample(self, fraction: float) -> None:
         """Have so many of all messages logged."""
         self._sampled = fraction
-        schedule = asyncio.get_running_loop().call_soon
-        self.hub.sampler = Sampler(fraction, schedule, _log_message) if fraction else None
+        self.hub.sampler = None
+        if fraction:
+            self.hub.sampler = Sampler(fraction, asyncio.get_running_loop().call_soon, _log_message)
 
     def reload(self, config: Config, authenticator: Authenticator) -> None:
         """Take new bounds, which hold for those that are connected, too, and verify tokens with other keys."""
