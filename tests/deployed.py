@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from services import START_TIMEOUT
-from valtronics_fast.cli import COMMANDS
-from valtronics_fast.config import SETTINGS, Config
-from valtronics_fast.errors import ConfigError
+from valtronics_fast.config import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,18 +21,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 VARIABLES = {setting.variable for setting in SETTINGS.values()}
-
-
-def _takes_files() -> bool:
-    try:
-        Config.load(None, environ={"VFAST_LOGGING__LEVEL_FILE": "/dev/null"})
-    except ConfigError as error:
-        return not any("unknown setting" in problem for problem in error.problems)
-    return True
-
-
-needs_files = pytest.mark.skipif(not _takes_files(), reason="this server reads no variables from files")
-needs_health = pytest.mark.skipif("health" not in COMMANDS, reason="this server has no command `health`")
 
 
 def assert_settings(variables: Iterable[str]) -> None:

@@ -18,7 +18,7 @@ import yaml
 from websockets.asyncio.client import connect
 
 from deploy.prometheus_server import scraping
-from deployed import DEPLOY, assert_settings, make_secrets, moved, needs_files, started
+from deployed import DEPLOY, assert_settings, make_secrets, moved, started
 from harness import Client, configuration, http, telemetry
 from harness import running as serving
 from process import running
@@ -156,7 +156,6 @@ def publish(port: int, user: str, password: str, topic: str, text: str, *flags: 
     return subprocess.run(command, capture_output=True, timeout=TIMEOUT, check=False).returncode
 
 
-@needs_files
 async def test_devices_reach_clients_through_all_of_it(tmp_path: Path, secrets: Path) -> None:
     """The server has the environment of its service, but for the places of the others."""
     own = shutil.copytree(secrets, tmp_path / "own")

@@ -9,7 +9,7 @@ import tomllib
 
 import pytest
 
-from deployed import DEPLOY, ROOT, assert_settings, needs_health
+from deployed import DEPLOY, ROOT, assert_settings
 from process import finished, running
 from valtronics_fast.config import SETTINGS
 
@@ -71,7 +71,6 @@ def test_what_it_says_is_what_the_server_does() -> None:
     assert json.loads(of_last_stage("ENTRYPOINT")) == ["valtronics-fast"]
 
 
-@needs_health
 async def test_the_health_check_tells_a_server_that_is_there_from_none() -> None:
     program, *arguments = json.loads(of_last_stage("HEALTHCHECK").partition(" CMD ")[2])
     assert program == "valtronics-fast"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 from websockets.asyncio.client import connect
 
-from deployed import DEPLOY, assert_settings, moved, needs_files
+from deployed import DEPLOY, assert_settings, moved
 from harness import SECRET, TIMEOUT, Client, configuration, http, telemetry
 from process import environment
 from services import free_port, program
@@ -149,7 +149,6 @@ async def served(ports: tuple[int, int]) -> None:
         assert (await client.receive())["device_id"] == 7
 
 
-@needs_files
 async def test_its_command_serves_on_the_sockets_reloads_and_ends(tmp_path: Path) -> None:
     async with activated(tmp_path) as (websocket, http_port, process):
         await served((websocket, http_port))
@@ -184,7 +183,6 @@ def allowed_calls() -> set[str]:
     return calls | group("@default")
 
 
-@needs_files
 async def test_what_it_asks_of_the_kernel_passes_the_filter(tmp_path: Path) -> None:
     """strace (as a grandchild: the sockets are for a process id) lists it from the start to the end of the drain."""
     trace = tmp_path / "trace"
