@@ -177,10 +177,11 @@ def test_one_timer_and_only_while_somebody_waits() -> None:
         assert server.reception.ended[Reason.GONE] == 2
 
 
-def test_those_who_do_not_finish_their_handshake_are_not_waited_for() -> None:
+def test_those_who_do_not_finish_their_handshake_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reception, "SETTLE_TIMEOUT", SHORT)
     with FrontServer() as server, server.connect():
         server.wait_for(lambda: server.reception.half_open == 1)
-        asyncio.run_coroutine_threadsafe(server.reception.settle(SHORT), server.loop).result(front_server.PATIENCE)
+        asyncio.run_coroutine_threadsafe(server.reception.settle(), server.loop).result(front_server.PATIENCE)
         assert server.reception.half_open == 1
 
 

@@ -96,9 +96,30 @@ class Ready(msgspec.Struct, kw_only=True):
     checks: dict[str, str]
 
 
+class Histogram(msgspec.Struct, kw_only=True):
+    """How often something was at most so large: cumulative, by upper bound."""
+
+    count: Count
+    sum: Seconds
+    buckets: dict[str, Count]
+
+
 class Stats(msgspec.Struct, kw_only=True):
     """The server's figures."""
 
+    build: dict[str, str]
+    ready: bool
+    connections_limit: Count
+    half_open: Count
+    cpu_seconds: Seconds
+    memory: dict[str, Count]
+    loop_lag: Histogram
+    queues: Histogram
+    fanout: Histogram
+    turns: dict[str, Count]
+    commands: dict[str, Count]
+    errors: dict[str, Count]
+    tokens: dict[str, Count]
     uptime: Seconds
     total_connections: Count
     active_connections: Count

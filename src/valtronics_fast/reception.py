@@ -128,9 +128,9 @@ class Reception:
         self.trusted = trusted
         self.max_frame_size = max_frame_size or _UNBOUNDED
 
-    async def settle(self, patience: float = SETTLE_TIMEOUT) -> None:
-        """Wait until no socket is half-open, but no longer than so many seconds."""
-        end = self.now() + patience
+    async def settle(self) -> None:
+        """Wait until no socket is half-open, but no longer than SETTLE_TIMEOUT."""
+        end = self.now() + SETTLE_TIMEOUT
         while self._half_open and self.now() < end:  # noqa: ASYNC110 - too rare for an Event
             await asyncio.sleep(SETTLE_INTERVAL)
 

@@ -200,6 +200,7 @@ ROWS = [
         {
             "Reception.settle": [
                 ("self.now() < end", "True", "test_those_who_do_not_finish_their_handshake_are_not_waited_for"),
+                ("SETTLE_TIMEOUT", "3600.0", "test_those_who_do_not_finish_their_handshake_are_not_waited_for"),
             ],
             "Reception.close": [
                 ("each.drop(Reason.SHUTTING_DOWN)", "None", "test_close_drops_those_who_wait"),

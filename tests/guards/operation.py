@@ -24,7 +24,6 @@ ROWS = [
             ],
             "Server._stop": [
                 ("self.rebalancer.stop()", "None", DRAINING + "test_one_at_a_time_and_none_during_a_drain"),
-                ("_SETTLE_TIMEOUT", "3600.0", PASSED + "test_a_stranger_on_a_passed_socket_does_not_hold_up_the_end"),
                 (
                     "self._gate.open = False",
                     "pass",

@@ -207,7 +207,14 @@ ROWS = [
         "workers.whole",
         {
             "Whole._ask": [
-                ('one != {"failed": True}', "True", "test_a_worker_whose_answer_fails_is_left_out"),
+                ("bytes(one) == _FAILED", "False", "test_a_worker_whose_answer_fails_is_left_out"),
+            ],
+            "Whole.disconnect": [
+                (
+                    "self._worker is None",
+                    "False",
+                    "tests/integration/test_openapi.py::test_answers_about_connections_that_are_there",
+                ),
             ],
             "Whole.answer": [
                 ("except Exception", "()", "test_a_worker_whose_answer_fails_is_left_out"),

@@ -16,8 +16,7 @@ from harness import SECRET, TIMEOUT, UPGRADE, Client, Site, configuration, http,
 from harness import running as serving
 from http_served import bearer
 from process import PROGRAM, Running, environment, running
-from valtronics_fast import Server
-from valtronics_fast import server as server_module
+from valtronics_fast import Server, reception
 from valtronics_fast._core.wire import CloseCode
 from valtronics_fast.tokens import mint
 
@@ -217,7 +216,7 @@ async def test_a_handshake_that_has_begun_on_a_passed_socket_is_finished_before_
 
 
 async def test_a_stranger_on_a_passed_socket_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "_SETTLE_TIMEOUT", 0.05)
+    monkeypatch.setattr(reception, "SETTLE_TIMEOUT", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as sock:
         async with serving(server={"fd": os.dup(sock.fileno()), "handshake_timeout": 0}) as site:
             _, writer = await asyncio.open_connection("127.0.0.1", site.server.port)

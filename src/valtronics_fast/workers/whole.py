@@ -106,7 +106,8 @@ class Whole:
         if self._worker is None:
             return ByWorker({"0": self._local.stats()}, (), None)
         answers, rest = await self._ask("stats")
-        return ByWorker({name: one["stats"] for name, one in answers.items()}, rest["silent"], rest["supervisor"])
+        found = {name: _decoded(one)["stats"] for name, one in answers.items()}
+        return ByWorker(found, rest.missing(), rest.supervisor)
 
     async def health(self) -> Mapping[str, object]:
         """Return whether this machine takes clients, and the worst state of each part."""
