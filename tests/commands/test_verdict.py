@@ -36,6 +36,13 @@ async def test_a_good_token_and_what_it_permits() -> None:
     assert given.rpartition(".")[2] not in found.as_text("a test") + found.as_json()
 
 
+async def test_what_operators_tokens_permit() -> None:
+    given = token(claims(exp=LATER, monitor=True, admin=True))
+    figures, functions = "  reads the server's figures", "  administers the server"
+    assert (await judge(auth_config(admin_tokens=True), given)).as_text("a test").splitlines()[-2:] == [figures, functions]
+    assert (await judge(auth_config(), given)).as_text("a test").splitlines()[-1] == figures
+
+
 @pytest.mark.parametrize(
     ("given", "reason", "shown"),
     [

@@ -46,6 +46,7 @@ REASONS: Final = {
     AuthReason.BAD_PUBLISH: "its publish is neither true or false nor a list of channels",
     AuthReason.BAD_MIN_INTERVAL: "its min_interval is no number of seconds up to a day",
     AuthReason.BAD_MONITOR: "its monitor is neither true nor false",
+    AuthReason.BAD_ADMIN: "its admin is neither true nor false",
 }
 """Why a token is refused, for people. Servers tell clients none of this."""
 
@@ -154,6 +155,10 @@ def _permits(grant: Grant) -> list[str]:
     lines = [f"sees {_channels(grant.channels)}, {devices}", f"publishes on {_channels(grant.publish)}"]
     if grant.min_interval:
         lines.append(f"an update of a device every {grant.min_interval:g} s at most")
+    if grant.monitor:
+        lines.append("reads the server's figures")
+    if grant.admin:
+        lines.append("administers the server")
     return lines
 
 
