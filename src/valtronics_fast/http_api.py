@@ -85,7 +85,6 @@ class HttpApi:
         for operation in OPERATIONS:
             handlers = admin if operation.needs == "admin" else self
             routes.setdefault(operation.path, {})[operation.method] = getattr(handlers, operation.name)
-        routes["/metrics"] = {"GET": self.get_metrics}  # no JSON
         return routes
 
     async def start(self, sockets: Sequence[socket.socket] = ()) -> None:

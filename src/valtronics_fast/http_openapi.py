@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import orjson
 
-from valtronics_fast.http_operations import OPERATIONS
+from valtronics_fast.http_operations import OPERATIONS, Text
 from valtronics_fast.http_schemas import Failure
 from valtronics_fast.version import version
 
@@ -107,7 +107,8 @@ def document() -> dict[str, Any]:
 def _structs(operation: Operation) -> list[type[msgspec.Struct]]:
     """Return the Structs of bodies and answers."""
     bodies = [body for body in operation.bodies.values() if not isinstance(body, dict)]
-    return [*bodies, *operation.answers.values(), operation.failure, Failure]
+    answers = [answer for answer in operation.answers.values() if not isinstance(answer, Text)]
+    return [*bodies, *answers, operation.failure, Failure]
 
 
 def _described(operation: Operation) -> dict[str, Any]:
@@ -124,10 +125,10 @@ def _described(operation: Operation) -> dict[str, Any]:
     for each in (_OF_ALL, _OF_CREDENTIALS if operation.needs else {}, operation.failures):
         for status, text in each.items():
             failures[status] = f"{failures[status]}; {text}" if status in failures else text
-    answers = {status: _answer(status, struct.__doc__ or "", struct) for status, struct in operation.answers.items()}
+    answers = {status: _answer(status, answer) for status, answer in operation.answers.items()}
     for status, text in failures.items():
         if status not in answers:
-            answers[status] = _answer(status, text, operation.failure)
+            answers[status] = _answer(status, operation.failure, text)
         else:
             either = [answers[status]["content"]["application/json"]["schema"], _schema(operation.failure)]
             answers[status]["content"]["application/json"]["schema"] = {"anyOf": either}
@@ -136,10 +137,14 @@ def _described(operation: Operation) -> dict[str, Any]:
     return described
 
 
-def _answer(status: int, description: str, struct: type[msgspec.Struct]) -> dict[str, Any]:
+def _answer(status: int, what: type[msgspec.Struct] | Text, description: str = "") -> dict[str, Any]:
+    """Describe an answer, by default in its own words."""
+    if isinstance(what, Text):
+        content = {kind: {"schema": {"type": "string"}} for kind in what.content_types}
+        return {"description": what.description, "content": content}
     answer: dict[str, Any] = {
-        "description": cleandoc(description),
-        "content": {"application/json": {"schema": _schema(struct)}},
+        "description": cleandoc(description or what.__doc__ or ""),
+        "content": {"application/json": {"schema": _schema(what)}},
     }
     if status in _HEADERS:
         name, text, kind = _HEADERS[status]

@@ -12,13 +12,14 @@ from valtronics_fast import http_schemas as schemas
 from valtronics_fast._core.wire import CHANNEL_NAMES, MESSAGE_TYPES, Channel
 from valtronics_fast.http_connections import Dismissal, Listing, Path, Question, Reason
 from valtronics_fast.http_rebalance import Order
+from valtronics_fast.metrics.exposition import OPENMETRICS, TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import msgspec
 
-__all__ = ["OPERATIONS", "Operation"]
+__all__ = ["OPERATIONS", "Operation", "Text"]
 
 _DEVICE = {
     "description": "An integer of 64 bits, or 1 to 64 bytes of text.",
@@ -93,6 +94,19 @@ _TOO_LARGE = "`message_too_large`: the body is too large"
 _BODY_TIME = "`request_timeout`: nothing came of the body for 30 s"
 
 
+@dataclass(frozen=True)
+class Text:
+    """An answer that is no JSON.
+
+    Attributes:
+        description: what it is.
+        content_types: what `Accept` chooses from.
+    """
+
+    description: str
+    content_types: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Operation:
     """An operation.
@@ -104,7 +118,7 @@ class Operation:
         needs: the right that it needs; "": none.
         query, at: the Structs of its query string, and of the end of its path.
         bodies: the Struct or schema of its body, by content type.
-        answers: the Struct of what it answers when all is well, by status.
+        answers: the Struct of what it answers when all is well, or its text, by status.
         failures: when it answers with an error of its own, by status; those of all operations come on top.
         failure: the Struct of these.
     """
@@ -117,7 +131,7 @@ class Operation:
     query: type[msgspec.Struct] | None = None
     at: type[msgspec.Struct] | None = None
     bodies: Mapping[str, type[msgspec.Struct] | dict[str, Any]] = field(default_factory=dict)
-    answers: Mapping[int, type[msgspec.Struct]]
+    answers: Mapping[int, type[msgspec.Struct] | Text]
     failures: Mapping[int, str] = field(default_factory=dict)
     failure: type[msgspec.Struct] = schemas.Failure
 
@@ -150,6 +164,14 @@ OPERATIONS = (
         name="get_openapi",
         summary="This document.",
         answers={200: schemas.Document},
+    ),
+    Operation(
+        method="GET",
+        path="/metrics",
+        name="get_metrics",
+        summary="The metrics for Prometheus, of each worker; `http.metrics_networks` need no credential.",
+        needs="read",
+        answers={200: Text("Metrics (docs/metrics.md).", (TEXT, OPENMETRICS))},
     ),
     Operation(
         method="GET",

@@ -16,6 +16,7 @@ from services import free_port
 
 ADMIN_KEY = "9d41c7a0e85b62f3-of-the-operators"
 ENTERED, LEFT = "\x1b[?1049h", "\x1b[?1049l"
+END_OF_PAGE = "\x1b[J"
 
 KEY = "a-key-of-the-backend"
 HTTP = {"api_key": KEY}
@@ -74,6 +75,7 @@ async def test_a_page_fits_its_terminal_and_follows_its_size() -> None:
     ):
         page = await terminal.shows("backplane memory")
         assert "PUBLICATIONS/s" in page
+        await until(lambda: terminal.written.endswith(END_OF_PAGE))
         seen = len(terminal.written)
         terminal.resize(20, 5)
         page = await terminal.shows("out  ", since=seen)

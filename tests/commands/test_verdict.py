@@ -39,8 +39,10 @@ async def test_a_good_token_and_what_it_permits() -> None:
 async def test_what_operators_tokens_permit() -> None:
     given = token(claims(exp=LATER, monitor=True, admin=True))
     figures, functions = "  reads the server's figures", "  administers the server"
-    assert (await judge(auth_config(admin_tokens=True), given)).as_text("a test").splitlines()[-2:] == [figures, functions]
-    assert (await judge(auth_config(), given)).as_text("a test").splitlines()[-1] == figures
+    found = await judge(auth_config(admin_tokens=True), given)
+    assert found.as_text("a test").splitlines()[-2:] == [figures, functions]
+    found = await judge(auth_config(), given)
+    assert found.as_text("a test").splitlines()[-1] == figures
 
 
 @pytest.mark.parametrize(

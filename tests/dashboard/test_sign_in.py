@@ -25,8 +25,8 @@ def signed(secret: str = SECRET, **claims: object) -> str:
 async def test_without_a_token_nothing_can_be_read() -> None:
     async with running() as site:
         report(site.server, "secret-pump", temperature=42)
-        for path in ("/api/v1/stats", "/api/v1/explain?connection=1"):
-            assert (await http("GET", site.http_url(path)))[0] == 401
+        for path, refusal in (("/api/v1/stats", 401), ("/metrics", 401), ("/api/v1/explain?connection=1", 403)):
+            assert (await http("GET", site.http_url(path)))[0] == refusal
         async with visiting(site, signed_in=False) as page:
             await page.until(SIGNED_OUT)
             assert "secret-pump" not in await page.text("body")

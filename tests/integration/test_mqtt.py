@@ -152,7 +152,7 @@ async def test_each_shape_of_topic_and_payload(
         await send(broker, topic, payload)
         assert [await client.receive() for _ in messages] == messages
         await client.nothing_more()
-        assert figures(site) == {"connected": True, "messages": 1, "published": len(messages)}
+        assert figures(site) == {"ready": True, "connected": True, "messages": 1, "published": len(messages)}
 
 
 PUBLISHED: list[tuple[str, object]] = [
@@ -219,7 +219,7 @@ async def test_a_status_knows_the_one_before(tmp_path: Path) -> None:
         told = [await client.receive() for _ in changes]
         assert [(each["old_status"], each["new_status"]) for each in told] == changes
         await client.nothing_more()
-        assert figures(site) == {"connected": True, "messages": 7, "published": 5, "skipped": 2}
+        assert figures(site) == {"ready": True, "connected": True, "messages": 7, "published": 5, "skipped": 2}
 
 
 async def test_alerts_without_an_id_get_one_each(tmp_path: Path) -> None:

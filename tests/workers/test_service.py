@@ -116,7 +116,7 @@ async def test_what_one_worker_can_not_take_nobody_does(caplog: pytest.LogCaptur
             with pytest.raises(ConfigError, match=r"worker 1: auth\.secret must stay"):
                 await supervisor.reload(settings(OTHER_KEY))
         assert await keys_accepted(site) == {KEY}
-        assert supervisor.config.http.api_key == KEY
+        assert supervisor.config.http.admin_key == KEY
         assert await supervisor.reload(settings(OTHER_KEY)) == []
         assert await keys_accepted(site) == {OTHER_KEY}
     assert not caplog.records
