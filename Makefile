@@ -25,9 +25,12 @@ build: $(VENV)/.built  ## compile the core and install the package into .venv, e
 demo: build  ## run the server with a simulated fleet of devices
 	@exec $(BIN)/python -m valtronics_fast --demo
 
+# Many tests wait, for other programs or a clock: three processes keep two CPUs busy. The tests of a file stay together.
+TEST_PROCESSES ?= 3
+
 test: $(VENV)/.tools  ## install what the tests need (Debian packages of the real servers too), and run them
 	@tests/install-packages.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile
 
 # The core with AddressSanitizer, UndefinedBehaviorSanitizer and its own invariants, beside the normal build (GCC).
 SANITIZE_BIN := .venv-sanitize/bin
