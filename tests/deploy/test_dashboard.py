@@ -1,6 +1,7 @@
 """The dashboard and the rules, against a real Prometheus that scrapes a real server with workers, MQTT and TLS.
 
-Grafana is no Debian package: that it can read the dashboard is judged by the structure that it documents.
+Grafana is no Debian package: that it can read the dashboard is judged by its own SDK, whose classes are made of its
+schemas, and by the structure that it documents.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from typing import Any
 import aiohttp
 import pytest
 import trustme
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from certificates import tls_config
 from deploy.prometheus_server import scraping
@@ -46,6 +50,27 @@ def test_it_can_be_provisioned() -> None:
     assert variables["datasource"]["type"] == "datasource"
     queries = [one for name, one in variables.items() if name != "datasource"]
     assert [(one["type"], one["datasource"]) for one in queries] == [("query", SOURCE)] * 2
+
+
+def test_grafana_knows_every_field_of_it() -> None:
+    """What is read into the classes of Grafana's schemas and written again has all of it; defaults are added."""
+    register_default_plugins()
+    assert_kept(DASHBOARD, json.loads(JSONEncoder().encode(Dashboard.from_json(DASHBOARD))), "dashboard")
+
+
+def assert_kept(before: Any, after: Any, place: str) -> None:
+    """Assert that everything of one value is in another, too."""
+    assert type(before) is type(after), place
+    if isinstance(before, dict):
+        for key, value in before.items():
+            assert key in after, f"{place}: {key}"
+            assert_kept(value, after[key], f"{place}.{key}")
+    elif isinstance(before, list):
+        assert len(before) == len(after), place
+        for index, value in enumerate(before):
+            assert_kept(value, after[index], f"{place}[{index}]")
+    else:
+        assert before == after, place
 
 
 def test_the_rows() -> None:
