@@ -17,7 +17,7 @@ $(VENV)/.built: $(BIN)/python $(SOURCES)
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.built
-	$(BIN)/python -m pip install --quiet --editable '.[test,bench,lint]'
+	$(BIN)/python -m pip install --quiet --group test --group bench --group lint
 	@touch $@
 
 build: $(VENV)/.built  ## compile the core and install the package into .venv, editable
@@ -30,7 +30,7 @@ TEST_PROCESSES ?= 3
 
 test: $(VENV)/.tools  ## install what the tests need (Debian packages of the real servers too), and run them
 	@tests/install-packages.sh
-	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile --no-loadscope-reorder
 
 # The core with AddressSanitizer, UndefinedBehaviorSanitizer and its own invariants, beside the normal build (GCC).
 SANITIZE_BIN := .venv-sanitize/bin
@@ -46,7 +46,7 @@ SANITIZE_ENVIRONMENT = CI=1 PYTHONMALLOC=malloc \
 .venv-sanitize/.built: $(SOURCES)
 	$(PYTHON) -m venv .venv-sanitize
 	$(SANITIZE_BIN)/python -m pip install --quiet --upgrade pip
-	$(SANITIZE_BIN)/python -m pip install --quiet $(SANITIZE_OPTIONS) --editable '.[test]'
+	$(SANITIZE_BIN)/python -m pip install --quiet $(SANITIZE_OPTIONS) --editable . --group test
 	@touch $@
 
 sanitize: .venv-sanitize/.built  ## the core's tests, and those that need no other programs, under the sanitizers
@@ -58,7 +58,7 @@ sanitize: .venv-sanitize/.built  ## the core's tests, and those that need no oth
 	$(PYTHON) -m venv .venv-guards
 	.venv-guards/bin/python -m pip install --quiet --upgrade pip
 	.venv-guards/bin/python -m pip install --quiet -C build-dir=build/guards -C cmake.build-type=Debug -C install.strip=false \
-		-C cmake.define.VFAST_TEST_HOOKS=ON --editable '.[test]'
+		-C cmake.define.VFAST_TEST_HOOKS=ON --editable . --group test
 	@touch $@
 
 guards: .venv-guards/.built  ## without each guard in turn, of the core and of the Python layers: its test must fail
@@ -79,7 +79,7 @@ FUZZ_ENVIRONMENT = PYTHONMALLOC=malloc LD_PRELOAD="$(abspath build/fuzz/libfuzze
 	$(PYTHON) -m venv .venv-fuzz
 	.venv-fuzz/bin/python -m pip install --quiet --upgrade pip
 	CC=$(CLANG) .venv-fuzz/bin/python -m pip install --quiet -C build-dir=build/fuzz/core -C cmake.build-type=Debug \
-		-C install.strip=false -C cmake.define.VFAST_FUZZ=ON -C cmake.define.VFAST_INVARIANTS=ON --editable '.[test]'
+		-C install.strip=false -C cmake.define.VFAST_FUZZ=ON -C cmake.define.VFAST_INVARIANTS=ON --editable . --group test
 	$(CLANG) -shared -o build/fuzz/libfuzzer.so -Wl,--whole-archive $(call clang_library,fuzzer_no_main,a) \
 		-Wl,--no-whole-archive -lstdc++ -lm -lpthread
 	@touch $@

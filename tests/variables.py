@@ -12,8 +12,8 @@ __all__ = ["is_setting", "without_settings"]
 
 
 def is_setting(name: str) -> bool:
-    """Say whether a command looks at a variable."""
-    return name.startswith((PREFIX, "VALTRONICS_")) or name in {*VARIABLES, CREDENTIALS}
+    """Say whether a command looks at a variable. pytest-xdist sets the two that overrule the size of a terminal."""
+    return name.startswith((PREFIX, "VALTRONICS_")) or name in {*VARIABLES, CREDENTIALS, "COLUMNS", "LINES"}
 
 
 def without_settings() -> dict[str, str]:
