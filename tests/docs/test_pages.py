@@ -55,6 +55,13 @@ def test_every_page_is_in_the_index() -> None:
     assert "docs/README.md" in {path for path, _ in links("README.md")}
 
 
+def test_every_picture_is_shown() -> None:
+    text = "".join((ROOT / name).read_text() for name in NAMES)
+    pictures = [path.name for path in (ROOT / "docs" / "images").iterdir()]
+    assert pictures
+    assert [name for name in pictures if f"images/{name}" not in text] == []
+
+
 def test_every_block_says_what_it_is_and_what_is_done_with_it() -> None:
     assert {block.language for block in ALL} <= LANGUAGES
     assert {block.doing for block in ALL} <= MARKS
