@@ -1,4 +1,7 @@
-"""Takes the pictures of the dashboard in docs/images (`make screenshots`), of a demo that ran for a minute."""
+"""Takes the pictures of the dashboard in docs/images (`make screenshots`), of a demo and of the tutorial's device.
+
+Both have run for a minute.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,16 @@ import asyncio
 import random
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
 from dashboard.browser import browsing
-from dashboard.visitor import OPEN
+from dashboard.visitor import OPEN, sign_in, visiting
 from harness import Site, running
+
+if TYPE_CHECKING:
+    from dashboard.browser import Page
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 WATCHED = 62.0
@@ -56,12 +63,45 @@ async def _take() -> None:
             pages[name] = page
         await asyncio.sleep(WATCHED)
         for name, page in pages.items():
-            path = IMAGES / f"{name}.webp"
-            await page.picture(path)
-            print(f"{path.name}: {path.stat().st_size / 1024:.0f} KiB")
+            await _picture(page, name)
         crowd.cancel()
         await asyncio.wait([crowd])
 
 
+async def _device(site: Site) -> None:
+    """Do what the device of docs/tutorial.md does."""
+    number = 0
+    while True:
+        number += 1
+        temperature = {"value": 20.5 + number % 10, "unit": "°C"}
+        site.server.publish({"type": "telemetry_update", "device_id": 7, "telemetry": {"temperature": temperature}})
+        if number % 5 == 0:
+            alert = {"type": "alert", "device_id": 7, "severity": "warning", "alert_type": "high_temperature"}
+            site.server.publish({**alert, "title": "High Temperature", "message": "Getting warm"})
+        await asyncio.sleep(1)
+
+
+async def _take_tutorial() -> None:
+    async with running() as site, visiting(site, "/#devices/7", signed_in=False, width=1280, height=720) as page:
+        device = asyncio.create_task(_device(site))
+        await sign_in(page, site.token("alice", monitor=True))
+        await page.until(OPEN)
+        await asyncio.sleep(WATCHED)
+        await _picture(page, "tutorial-device")
+        device.cancel()
+        await asyncio.wait([device])
+
+
+async def _picture(page: Page, name: str) -> None:
+    path = IMAGES / f"{name}.webp"
+    await page.picture(path)
+    print(f"{path.name}: {path.stat().st_size / 1024:.0f} KiB")
+
+
+async def _take_all() -> None:
+    await _take()
+    await _take_tutorial()
+
+
 if __name__ == "__main__":
-    uvloop.run(_take())
+    uvloop.run(_take_all())
