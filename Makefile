@@ -25,8 +25,8 @@ build: $(VENV)/.built  ## compile the core and install the package into .venv, e
 demo: build  ## run the server with a simulated fleet of devices
 	@exec $(BIN)/python -m valtronics_fast --demo
 
-# Many tests wait, for other programs or a clock: three processes keep two CPUs busy. The tests of a file stay together.
-TEST_PROCESSES ?= 3
+# Many tests wait, for other programs or a clock: four processes keep two CPUs busy. The tests of a file stay together.
+TEST_PROCESSES ?= 4
 
 test: $(VENV)/.tools  ## install what the tests need (Debian packages of the real servers too), and run them
 	@tests/install-packages.sh
