@@ -49,6 +49,14 @@ def test_workers_and_who_does_not_answer() -> None:
     assert lines[head + 2].endswith("does not answer")
 
 
+def test_how_late_the_event_loop_is_and_how_busy() -> None:
+    late = {"lag": 0.0004, "longest": 0.0123}
+    before, now = sample(1.0, cpu_seconds=3.0, event_loop=late), sample(3.0, cpu_seconds=3.5, event_loop=late)
+    assert "event loop   late by 0.4 ms   at most 12.3 ms   CPU 25%" in page("t", now, before)
+    assert "event loop   late by 0.4 ms   at most 12.3 ms   CPU -" in page("t", now, None)
+    assert not any(line.startswith("event loop") for line in page("t", sample(), None))
+
+
 def test_the_slowest_readers_come_first() -> None:
     readers = [
         {
@@ -73,7 +81,7 @@ def test_the_slowest_readers_come_first() -> None:
 def test_what_is_odd_does_no_harm(odd: Any) -> None:
     names = (
         "uptime", "active_connections", "refused", "auth_failures", "slow_readers", "channels", "workers", "producers",
-        "backplane", "messages_sent",
+        "event_loop", "backplane", "messages_sent",
     )  # fmt: skip
     found = Sample(0.0, 0.0, dict.fromkeys(names, odd), [{"id": odd, "user": odd, "queued_bytes": 5, "age": odd}])
     lines = page(NASTY, found, found._replace(at=1.0))

@@ -106,6 +106,16 @@ def _totals(change: _Change) -> list[str]:
     if isinstance(slow, dict):
         queued, behind, closed = (_number(slow, name) for name in ("queued_bytes", "behind", "closed_for_others"))
         lines.append(_line("queued", bytes_text(queued), f"behind {behind:,}", f"closed for others {closed:,}"))
+    if isinstance(late := stats.get("event_loop"), dict):
+        cpu = change.rate("cpu_seconds")
+        lines.append(
+            _line(
+                "event loop",
+                f"late by {_number(late, 'lag') * 1000:.1f} ms",
+                f"at most {_number(late, 'longest') * 1000:.1f} ms",
+                "CPU -" if cpu is None else f"CPU {cpu:.0%}",
+            )
+        )
     return lines
 
 
