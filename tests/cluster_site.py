@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
@@ -237,4 +238,5 @@ async def came_whole(watcher: Watcher, publisher: Publisher) -> None:
         wanted = range((publisher.count - device + DEVICES - 1) // DEVICES)
         missing = sorted(set(wanted) - set(numbers))
         assert not missing, f"device {device}: {len(missing)} of {len(wanted)} are missing: {missing[:10]} ..."
-        assert numbers == list(wanted), f"device {device}: not in order"
+        wrong = [(at, pair) for at, pair in enumerate(pairwise(numbers)) if pair[1] != pair[0] + 1]
+        assert numbers == list(wanted), f"device {device}: not in order, or not once, of {len(numbers)} at {wrong[:10]}"

@@ -158,8 +158,8 @@ class RedisCluster:
         for number in range(6):
             place = directory / f"node{number}"
             place.mkdir()
-            bus = free_port()
-            settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", str(bus)]
+            bus = str(free_port())
+            settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", bus]
             self.servers.append(Redis(place, settings=settings))
 
     def __enter__(self) -> Self:

@@ -5,11 +5,13 @@ A server that is missing fails the test: a suite that skips what it can't start 
 
 from __future__ import annotations
 
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -19,12 +21,18 @@ if TYPE_CHECKING:
 START_TIMEOUT = 20.0
 
 
+PORTS = range(10_000, 32_000)
+"""Below those that the kernel gives to connections: one of them may be taken at any moment."""
+
+
 def free_port() -> int:
     """Return a TCP port of 127.0.0.1 on which nothing listens at present."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    chance = random.SystemRandom()  # hypothesis seeds the other one, so that two processes would pick the same
+    while True:
+        port = chance.choice(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def program(name: str, package: str) -> str:

@@ -44,6 +44,7 @@ def hear(*nodes: Node) -> list[bool]:
 @pytest.fixture(autouse=True)
 def _no_listening(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LISTENING", 0.0)
+    monkeypatch.setattr(module, "LISTENING_AGAIN", 0.0)
 
 
 async def test_alone() -> None:
@@ -128,3 +129,12 @@ async def test_nothing_is_judged_before_the_others_had_time_to_speak(monkeypatch
     node.election.pause()
     node.members.clear()
     assert hear(node) == [False]  # who stood still does not, even if nobody else is to be heard
+
+
+async def test_after_a_log_that_was_away_the_others_have_more_time_to_speak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LISTENING_AGAIN", 1000.0)
+    node = Node(1, 10)
+    node.election.listen(again=True)
+    assert hear(node) == [False]
+    node.election.listen()
+    assert hear(node) == [True]

@@ -13,7 +13,6 @@ from backplanes.nodes import Node, cluster, hear, number
 from certificates import write_authority, write_certificate
 from core.harness import until
 from redis_server import Redis, RedisCluster, SentinelSite
-from services import free_port
 from valtronics_fast.backplanes.addresses import parse_address
 from valtronics_fast.backplanes.log import LogError
 from valtronics_fast.backplanes.redis_log import RedisLog
@@ -140,7 +139,7 @@ async def test_nobody_who_knows() -> None:
 
 
 async def test_a_cluster_without_the_slot(tmp_path: Path) -> None:
-    with Redis(tmp_path, settings=["--cluster-enabled", "yes", "--cluster-port", str(free_port())]) as lonely:
+    with Redis(tmp_path, settings=["--cluster-enabled", "yes"]) as lonely:
         assert "no node" in await refused(f"redis+cluster://127.0.0.1:{lonely.port}")
 
 

@@ -16,6 +16,7 @@ from core.harness import subscribe, telemetry, until
 from redis_server import Redis
 from valtronics_fast._core.lanes import lane_of
 from valtronics_fast._core.wire import Channel
+from valtronics_fast.backplanes import election
 from valtronics_fast.backplanes.envelope import Envelope, seal
 from valtronics_fast.backplanes.log import Batch
 
@@ -38,6 +39,26 @@ async def until_resync(client: Client) -> list[int]:
     while (message := await client.hear())["type"] != "resync":
         heard.append(number(message))
     return heard
+
+
+async def test_nobody_succeeds_a_node_that_only_finds_the_log_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has published for its own clients would come behind what its successor publishes."""
+    monkeypatch.setattr(election, "LISTENING", 0.0)
+    monkeypatch.setattr(election, "LISTENING_AGAIN", 1000.0)
+    with Redis(tmp_path) as broker:
+        async with cluster(broker.url) as (first, second):
+            first.backplane.election.stand("a role")
+            await until(lambda: second.backplane.election.leader("a role"))
+            second.backplane.election.stand("a role")
+            broker.kill()
+            await until(lambda: not first.backplane.ready() and not second.backplane.ready())
+            await first.backplane.stop()
+            broker.start()
+            await until(second.backplane.ready)
+            second.backplane.election.judge()
+            assert not second.backplane.election.leads("a role")
 
 
 @pytest.mark.parametrize("persistent", [True, False])

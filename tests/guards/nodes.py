@@ -247,7 +247,7 @@ ROWS = [
             ],
             "Election.judge": [
                 (
-                    "asyncio.get_running_loop().time() < self._listens_from + LISTENING",
+                    "asyncio.get_running_loop().time() < self._judges_from",
                     "False",
                     "test_nothing_is_judged_before_the_others_had_time_to_speak",
                 ),

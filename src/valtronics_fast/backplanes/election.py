@@ -16,10 +16,16 @@ from valtronics_fast.backplanes.members import INTERVAL
 if TYPE_CHECKING:
     from valtronics_fast.backplanes.members import Members
 
-__all__ = ["LISTENING", "Election"]
+__all__ = ["LISTENING", "LISTENING_AGAIN", "Election"]
 
 LISTENING: Final = 2.5 * INTERVAL
 """Seconds for which a node hears the others before it judges: each of them has spoken by then."""
+
+LISTENING_AGAIN: Final = 6 * INTERVAL
+"""The same where the log was away: who plays meanwhile may find it again later, by an attempt that hangs and a pause.
+
+Who took its place in that time would put what comes now before what that one still has for the log.
+"""
 
 
 class Election:
@@ -43,7 +49,7 @@ class Election:
         self.heard: set[str] = set()
         self._node = node
         self._members = members
-        self._listens_from = 0.0
+        self._judges_from = 0.0
 
     def stand(self, role: str) -> None:
         """Stand for a role from now on."""
@@ -84,16 +90,16 @@ class Election:
         self.plays.clear()
         self.listen()
 
-    def listen(self) -> None:
-        """Hear the others before anything is judged: the log has just been opened."""
-        self._listens_from = asyncio.get_running_loop().time()
+    def listen(self, *, again: bool = False) -> None:
+        """Hear the others before anything is judged: the log has just been opened; again: it was away."""
+        self._judges_from = asyncio.get_running_loop().time() + (LISTENING_AGAIN if again else LISTENING)
 
     def judge(self) -> None:
         """Find out what to play; for each heartbeat while the log is there."""
         heartbeats = list(self._members.heartbeats())
         for heartbeat in heartbeats:
             self.heard.update(heartbeat.plays)
-        if asyncio.get_running_loop().time() < self._listens_from + LISTENING:
+        if asyncio.get_running_loop().time() < self._judges_from:
             return
         for role, since in self.stands.items():
             others = [

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SharedBackplane"]
 
-RETRY = (0.5, 10.0)
+RETRY = (0.25, 1.0)
 """Seconds between two attempts to reach the log: first, and at most; each is shortened by up to a half, by chance."""
 
 GOODBYE = 2.0
@@ -331,7 +331,7 @@ class SharedBackplane:
             self._pulse.begin()
             opened_at = loop.time()
             try:
-                await self._connect()
+                await self._connect(again=delay > RETRY[0])
                 opened.set()
                 opened_at = loop.time()
                 await self._pulse.beat(self._announce, self._look_after, self.election.pause)
@@ -345,15 +345,15 @@ class SharedBackplane:
             await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - no secret
             delay = min(2 * delay, RETRY[1])
 
-    async def _connect(self) -> None:
-        """Open the log, and take what was missed since it was open the last time."""
+    async def _connect(self, *, again: bool) -> None:
+        """Open the log, and take what was missed since it was open the last time; again: it was away."""
         await self._rejoining.open(f"{self._node:016x}", self, self._hub)
         now = asyncio.get_running_loop().time()
         self._pulse.come_back(now)
         self._members.greet(now)
         self._open = True
         self._gaps.resume()
-        self.election.listen()
+        self.election.listen(again=again)
         self._appender.open()
         _log.info("the backplane is there", extra=fields(name=self.name, epoch=self._hub.epoch))
 
