@@ -96,6 +96,13 @@ class Redis:
             self._process.wait()
             self._process = None
 
+    def end(self) -> None:
+        """End it in order (SIGTERM): what it has answered for, it has also told to who is subscribed."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait()
+        self._process = None
+
     def freeze(self) -> None:
         """Let it hang, with its connections open, until `thaw`."""
         assert self._process is not None

@@ -91,8 +91,7 @@ class SharedBackplane:
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
         self._appender = Appender(log, self._outgoing, config.patience, self._taken, self.lost)
-        self._delivered_apart = 0
-        self._losses = 0
+        self._delivered_apart = self._losses = 0
 
     # --- what the server calls
 
@@ -119,6 +118,7 @@ class SharedBackplane:
                     await self._outgoing.settle()
                     await self._log.announce(msgspec.json.encode(self._heartbeat(leaving=True)))
         runner, self._runner = self._runner, None
+        self._pulse.lose()  # a cancellation may get lost in a library: then the runner ends of itself
         self._appender.lose()
         for task in (tasks := [runner, *self._tasks]):
             task.cancel()
@@ -327,7 +327,7 @@ class SharedBackplane:
         """Keep the log open, from one loss to the next one."""
         loop = asyncio.get_running_loop()
         delay = RETRY[0]
-        while True:
+        while self._runner is not None:
             self._pulse.begin()
             opened_at = loop.time()
             try:
