@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness import configuration, needs_ipv6
+from valtronics_fast import inherited
 from valtronics_fast.errors import ConfigError
 from valtronics_fast.inherited import HTTP, WEBSOCKET, inherit, public_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+FIRST = 700
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
@@ -35,36 +37,33 @@ def faults(environ: dict[str, str] | None = None, **fds: int) -> tuple[str, ...]
 
 
 def systemd(*sockets: socket.socket, names: str, pid: int | None = None) -> dict[str, str]:
-    """Return the environment of a process that systemd has given these sockets, which stand from 3 on then."""
+    """Return the environment of a process that systemd has given these sockets, which stand from FIRST on then."""
     return {"LISTEN_PID": str(pid or os.getpid()), "LISTEN_FDS": str(len(sockets)), "LISTEN_FDNAMES": names}
 
 
-class From3:
-    """Puts sockets on the descriptors from 3 on, and what was there back at the end."""
+class Passed:
+    """Puts sockets on descriptors that follow each other, as systemd does from 3 on.
+
+    The first ones of this process are taken: a process of pytest-xdist speaks over them. With the real ones it is tried
+    in integration/test_socket_activation.py.
+    """
 
     def __init__(self, *sockets: socket.socket) -> None:
-        self._numbers = range(3, 3 + len(sockets))
-        self._saved = [self._save(number) for number in self._numbers]
+        self._numbers = range(FIRST, FIRST + len(sockets))
         for sock, number in zip(sockets, self._numbers, strict=True):
             os.dup2(sock.fileno(), number)
-
-    @staticmethod
-    def _save(number: int) -> int | None:
-        try:
-            return os.dup(number)
-        except OSError:
-            return None
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *_: object) -> None:
-        for saved, number in zip(self._saved, self._numbers, strict=True):
-            if saved is None:
-                os.close(number)
-            else:
-                os.dup2(saved, number)
-                os.close(saved)
+        for number in self._numbers:
+            os.close(number)
+
+
+@pytest.fixture(autouse=True)
+def _first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inherited, "_FIRST", FIRST)
 
 
 def test_without_any_there_is_none() -> None:
@@ -109,7 +108,7 @@ def test_what_is_no_listening_socket_is_told(stack: ExitStack) -> None:
 def test_from_systemd_by_name(stack: ExitStack) -> None:
     sockets = [listening(stack), listening(stack), listening(stack)]
     environ = systemd(*sockets, names="ws:http:ws") | {"PATH": "/bin"}
-    with From3(*sockets):
+    with Passed(*sockets):
         found = inherit(configuration(), environ)
         addresses = {name: [sock.getsockname() for sock in each] for name, each in found.items()}
         assert addresses == {
@@ -131,15 +130,15 @@ def test_what_systemd_gave_to_another_process_is_not_ours(stack: ExitStack) -> N
 
 def test_faults_of_what_systemd_passes(stack: ExitStack) -> None:
     sock = listening(stack)
-    with From3(sock, sock):
+    with Passed(sock, sock):
         (problem,) = faults(systemd(sock, sock, names="ws:x.socket"))
-        assert problem == "socket 4 of systemd must be named ws or http (FileDescriptorName=), not 'x.socket'"
+        assert problem == f"socket {FIRST + 1} of systemd must be named ws or http (FileDescriptorName=), not 'x.socket'"
         assert len(faults(systemd(sock, names=""))) == 1
         for count in ("x", "", "-1", "\N{ARABIC-INDIC DIGIT ONE}"):
             assert len(faults(systemd(sock, names="ws") | {"LISTEN_FDS": count})) == 1
         (problem,) = faults(systemd(sock, names="ws:http"))
         assert problem == "LISTEN_FDNAMES must name each of the '1' sockets of LISTEN_FDS"
-        (problem,) = faults(systemd(sock, names="ws"), server=4)
+        (problem,) = faults(systemd(sock, names="ws"), server=FIRST + 1)
         assert problem == "server.fd must not go with a socket of systemd that is named ws"
 
 
