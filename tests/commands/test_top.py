@@ -145,7 +145,7 @@ async def test_lines_and_json_when_piped() -> None:
 async def test_administrators_see_who_does_not_read() -> None:
     async with (
         running(http={"api_key": "k", "admin_key": ADMIN_KEY}) as site,
-        site.client(user="eve"),
+        site.client(user="mallory"),
         site.client(user="bob") as client,
     ):
         await client.subscribe("telemetry")
@@ -155,13 +155,13 @@ async def test_administrators_see_who_does_not_read() -> None:
         arguments = ("top", "--url", site.http_url(""), "--count", "1", "--key")
         _, out, _ = await finished(*arguments, ADMIN_KEY, "--json")
         listed = json.loads(out)["connections"]
-        assert [one["user"] for one in listed] == ["bob", "eve"]
+        assert [one["user"] for one in listed] == ["bob", "mallory"]
         assert listed[0]["queued_bytes"] > 0
         async with on_a_terminal(*arguments[:3], "--key", ADMIN_KEY, "--interval", "1h") as terminal:
             page = await terminal.shows("backplane memory")
             assert "SLOWEST READERS" in page
             assert re.search(r"\bbob +127\.0\.0\.1 +\d+ s +[\d.]+ (B|KiB|MiB) +[\d,.]+", page)
-            assert "eve" not in page
+            assert "mallory" not in page
         _, out, _ = await finished(*arguments, "k", "--json")
         assert json.loads(out)["connections"] is None
 
