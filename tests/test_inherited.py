@@ -132,7 +132,8 @@ def test_faults_of_what_systemd_passes(stack: ExitStack) -> None:
     sock = listening(stack)
     with Passed(sock, sock):
         (problem,) = faults(systemd(sock, sock, names="ws:x.socket"))
-        assert problem == f"socket {FIRST + 1} of systemd must be named ws or http (FileDescriptorName=), not 'x.socket'"
+        place = f"socket {FIRST + 1} of systemd"
+        assert problem == f"{place} must be named ws or http (FileDescriptorName=), not 'x.socket'"
         assert len(faults(systemd(sock, names=""))) == 1
         for count in ("x", "", "-1", "\N{ARABIC-INDIC DIGIT ONE}"):
             assert len(faults(systemd(sock, names="ws") | {"LISTEN_FDS": count})) == 1
